@@ -1,0 +1,203 @@
+"""What is stored, as plain immutable records. Free JSON is text, exactly as it came or as it was made once."""
+
+import enum
+from datetime import datetime
+from typing import Generic, TypeVar
+
+import msgspec
+
+T = TypeVar("T")
+
+
+class Message(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One message of a conversation. `content` is None only on an assistant message that carries tool calls."""
+
+    role: str
+    content: str | None
+    name: str = ""
+    tool_calls_json: str = ""
+    tool_call_id: str = ""
+
+
+class Change(msgspec.Struct, frozen=True):
+    """One record of the world, before and after, as JSON text. None: it did not exist (before), it was deleted (after).
+
+    `key` is None where the collection is itself one plain value.
+    """
+
+    collection: str
+    key: str | None
+    before: str | None
+    after: str | None
+
+
+class ToolCallRecord(msgspec.Struct, frozen=True):
+    """One execution of a tool. Times in microseconds; `started_us` counts from the turn's start."""
+
+    id: str
+    name: str
+    arguments_json: str
+    result_json: str
+    ok: bool
+    started_us: int
+    duration_us: int
+    changes: tuple[Change, ...] = ()
+
+
+class History(enum.IntEnum):
+    """Where a turn was placed (CHAT-13); the numbers are those of `greenroom.v1.History`."""
+
+    NEW = 1
+    NEXT = 2
+    CONTINUED = 3
+    WENT_BACK = 4
+    STARTED_OVER = 5
+    ADOPTED = 6
+
+
+class ScenarioRef(msgspec.Struct, frozen=True):
+    """The scenario a session runs in. `requested` is "" when none was asked for."""
+
+    id: str
+    requested: str = ""
+    found: bool = False
+
+
+class UserRecord(msgspec.Struct, frozen=True):
+    """A simulated user."""
+
+    namespace: str
+    user_id: str
+    created_at: datetime
+    metadata_json: str = "{}"
+    profile_json: str = "{}"
+
+
+class TurnRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A committed turn. `number` counts from 1 in commit order; `parent` is 0 at a start."""
+
+    number: int
+    parent: int
+    adopted: bool = False
+    attempt_id: str
+    """Unique over all turns."""
+    idempotency_key: str = ""
+    request_hash: bytes = b""
+    """SHA-256 of what makes two requests the same: user and messages."""
+    users_hash: bytes
+    """Rolling hash of the path's user texts, white space folded."""
+    path_hash: bytes
+    """Rolling hash of the path's user texts and replies."""
+    completion_id: str = ""
+    request_id: str = ""
+    messages: tuple[Message, ...]
+    """The user's messages of this turn, and system messages that came with them."""
+    context_json: str = "[]"
+    """The system and developer texts that hold after this turn, a JSON array of strings."""
+    metadata_json: str = "{}"
+    options_json: str = "{}"
+    reply: str
+    confidence: float | None = None
+    evaluation_json: str = "{}"
+    history: History
+    scenario_applied: bool | None = None
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    state_json: str = "{}"
+    """The agent's own state after this turn."""
+    changes: tuple[Change, ...] = ()
+    """The turn's exact effect on the world, in order; empty in a path's turns that its snapshot covers."""
+    tool_calls: tuple[ToolCallRecord, ...] = ()
+    created_at: datetime
+    duration_us: int = 0
+
+
+class SessionRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A session as it stands. `version` grows with every write; the compare-and-set is on it."""
+
+    key: int
+    """Our own number for the row: 63 bits, growing with time of creation."""
+    namespace: str
+    session_id: str
+    chat_id: str
+    user_id: str = ""
+    agent: str
+    version: int = 0
+    head: int = 0
+    """Number of the newest turn on the current path; 0 before the first."""
+    turn_count: int = 0
+    transcript_mode: bool = False
+    minted: bool = False
+    """Opened without an id of the client's."""
+    opened_by: str = ""
+    """Name of the API key that opened it."""
+    metadata_json: str = "{}"
+    scenario: ScenarioRef
+    seed_sha: str
+    """Content hash of its starting world: see `Store.put_seed`."""
+    changed_bytes: int = 0
+    """World changes stored so far, in bytes of JSON (SEC-08)."""
+    created_at: datetime
+    updated_at: datetime
+    closed_at: datetime | None = None
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """A session's overlay after a turn: all records that differ from the seed, as JSON text (`world.py` reads it)."""
+
+    turn: int
+    overlay_json: str
+
+
+class Path(msgspec.Struct, frozen=True):
+    """The turns from a start to one turn, oldest first, and the newest snapshot on that way (changes after it remain)."""
+
+    turns: tuple[TurnRecord, ...]
+    snapshot: Snapshot | None = None
+
+
+class Candidate(msgspec.Struct, frozen=True):
+    """A stored turn whose path has the user texts that were looked for."""
+
+    number: int
+    users_hash: bytes
+    path_hash: bytes
+
+
+class FailedTurn(msgspec.Struct, frozen=True, kw_only=True):
+    """An attempt that failed: evidence beside the session, not in it."""
+
+    namespace: str
+    session_id: str
+    user_id: str
+    attempt_id: str
+    request_id: str
+    reason: str
+    """As the error's `reason`."""
+    detail: str
+    """The exception's type and text; for inspection only."""
+    messages: tuple[Message, ...]
+    tool_calls: tuple[ToolCallRecord, ...]
+    failed_at: datetime
+    duration_us: int
+
+
+class TurnCommit(msgspec.Struct, frozen=True, kw_only=True):
+    """One atomic write: adopted turns and the turn itself, with the session as it will stand.
+
+    `expected_version` None inserts the session (its user too, when `new_user` is given); otherwise the session's row is
+    updated where it still has that version.
+    """
+
+    session: SessionRecord
+    expected_version: int | None
+    turns: tuple[TurnRecord, ...]
+    snapshot: Snapshot | None = None
+    new_user: UserRecord | None = None
+
+
+class Page(msgspec.Struct, Generic[T], frozen=True):
+    """One page of a listing; `next_token` is "" on the last."""
+
+    items: tuple[T, ...]
+    next_token: str = ""
