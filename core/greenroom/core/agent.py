@@ -1,0 +1,186 @@
+"""Agents: what replies, and how whatever an author wrote becomes one."""
+
+import asyncio
+import inspect
+import json
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from greenroom.core.chance import STORY_START
+from greenroom.core.tools import Tool, tools_in
+from greenroom.core.turn import Turn
+from greenroom.core.world import Seed, well_formed
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What an agent answers.
+
+    `confidence` is 0 to 1, or None when it states none. `evaluation` is what the agent says of its own turn, for the
+    evaluator; it is laid over what Greenroom derives from the record (CHAT-09).
+    """
+
+    text: str
+    confidence: float | None = None
+    evaluation: Mapping[str, Any] | None = None
+
+
+class AgentError(Exception):
+    """An agent that cannot be served, or that answered with something that is no reply. The message says what to do."""
+
+
+ReplyFunction = Callable[[Turn], Any]
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Agent:
+    """A chat agent.
+
+    `tools` are `@tool` functions. `world` is the data they work on: a mapping, or the path of a JSON or YAML file (looked
+    for beside the module that makes the agent, then in the current folder); every session gets its own. `instructions`
+    are for agents that ask a model. `story_start` is the world's time at a session's first turn.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        tools: Sequence[Tool[..., Any]] = (),
+        world: Mapping[str, Any] | str | Path | None = None,
+        instructions: str = "",
+        story_start: datetime = STORY_START,
+    ) -> None:
+        for item in tools:
+            if not isinstance(item, Tool):
+                raise AgentError(f"agent {name}: {item!r} is no tool; put @tool on the function")
+        self.name = name
+        self.tools = tuple(tools)
+        self.instructions = instructions
+        self.story_start = story_start
+        self._world = world
+        self._home = Path(str(sys._getframe(1).f_globals.get("__file__") or "")).parent
+        self._function: ReplyFunction | None = None
+        self._startup: list[Callable[[], Any]] = []
+        self._shutdown: list[Callable[[], Any]] = []
+
+    def reply(self, function: F) -> F:
+        """Registers the function that replies: `def`, `async def` or an async generator of text, taking the `Turn`."""
+        self._function = function
+        return function
+
+    def on_startup(self, function: F) -> F:
+        """Registers a function to run once before the first turn."""
+        self._startup.append(function)
+        return function
+
+    def on_shutdown(self, function: F) -> F:
+        """Registers a function to run once after the last turn."""
+        self._shutdown.append(function)
+        return function
+
+    @property
+    def description(self) -> str:
+        """The first line of the reply function's docstring, else of the instructions."""
+        doc = inspect.getdoc(self._function) if self._function else None
+        return (doc or self.instructions).partition("\n")[0]
+
+    @property
+    def function(self) -> ReplyFunction:
+        if self._function is None:
+            raise AgentError(f"agent {self.name} has no reply function: put @agent.reply on one")
+        return self._function
+
+    def load_world(self) -> Seed:
+        """The starting world. Raises `AgentError` when it cannot be read or is no mapping of collections."""
+        world = self._world
+        if isinstance(world, str | Path):
+            world = _read_world(world, self._home)
+        if world is not None and not isinstance(world, Mapping):
+            raise AgentError(f"agent {self.name}: the world is a {type(world).__name__}, not a mapping of collections")
+        return Seed(world or {})
+
+    async def startup(self) -> None:
+        await _run_all(self._startup)
+
+    async def shutdown(self) -> None:
+        await _run_all(reversed(self._shutdown))
+
+
+async def _run_all(functions: Any) -> None:
+    for function in functions:
+        result = function()
+        if inspect.isawaitable(result):
+            await result
+
+
+def _read_world(path: str | Path, home: Path) -> Any:
+    beside = home / path
+    file = beside if beside.exists() else Path(path)
+    try:
+        text = file.read_text(encoding="utf-8")
+        if file.suffix == ".json":
+            return json.loads(text)
+        # a JSON round trip gives what YAML adds (dates, keys that are numbers) the form in which tools will find it
+        return json.loads(json.dumps(yaml.safe_load(text), default=str))
+    except OSError as error:
+        raise AgentError(f"cannot read the world {path}: {error.strerror} (looked in {home} and here)") from None
+    except (ValueError, yaml.YAMLError) as error:
+        raise AgentError(f"{file} is not valid {'JSON' if file.suffix == '.json' else 'YAML'}: {error}") from None
+
+
+def as_agent(target: object, name: str) -> Agent:
+    """An agent from what an author names: an `Agent`, or a function that replies (its tools: the `@tool` objects in its
+    module). Raises `AgentError` for anything else."""
+    if isinstance(target, Agent):
+        target.function  # noqa: B018  # says now, not at the first turn, that it cannot reply
+        return target
+    if inspect.isfunction(target):
+        agent = Agent(name, tools=tools_in(target.__globals__.values()))
+        agent.reply(target)
+        return agent
+    raise AgentError(f"{name} is a {type(target).__name__}; an agent is an Agent or a function that takes a Turn")
+
+
+async def produce(agent: Agent, turn: Turn, executor: ThreadPoolExecutor) -> Reply:
+    """Lets the agent reply, whatever form its function has. Raises what the function raises, or `AgentError`."""
+    function = agent.function
+    if inspect.isasyncgenfunction(function):
+        answer: Any = await _collect(function, turn)
+    elif inspect.iscoroutinefunction(function):
+        answer = await function(turn)
+    else:
+        runner = partial(copy_context().run, function, turn)
+        answer = await asyncio.get_running_loop().run_in_executor(executor, runner)
+        if isinstance(answer, Awaitable):
+            answer = await answer
+    return _finished(answer, turn, agent.name)
+
+
+async def _collect(function: ReplyFunction, turn: Turn) -> Reply | None:
+    last: Reply | None = None
+    async for piece in function(turn):
+        if isinstance(piece, Reply):
+            last = piece
+        elif isinstance(piece, str):
+            turn.say(piece)
+        else:
+            raise AgentError(f"the agent yielded a {type(piece).__name__}; it yields text, and may yield a Reply last")
+    return last or Reply("")
+
+
+def _finished(answer: Any, turn: Turn, name: str) -> Reply:
+    reply = Reply(answer) if isinstance(answer, str) else answer
+    if not isinstance(reply, Reply) or not isinstance(reply.text, str):
+        raise AgentError(f"agent {name} answered with a {type(answer).__name__}, not with a Reply or a str")
+    if reply.confidence is not None and not 0 <= reply.confidence <= 1:
+        raise AgentError(f"agent {name}: confidence {reply.confidence} is not between 0 and 1")
+    text = well_formed("".join((*turn.said, reply.text)) if turn.said else reply.text)
+    return Reply(text, reply.confidence, reply.evaluation)

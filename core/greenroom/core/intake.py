@@ -1,0 +1,76 @@
+"""A request, checked and told apart, before anything waits for it."""
+
+import hashlib
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from greenroom.core.errors import InvalidRequest, LimitExceeded
+from greenroom.core.limits import Limits
+from greenroom.core.records import Message
+from greenroom.core.request import TurnRequest, check_id, read_object
+from greenroom.core.transcript import Carried, read_messages
+from greenroom.core.waiting import SessionName
+
+
+@dataclass(slots=True)
+class Intake:
+    """What is known of a request by itself. `session_id` is given or minted; `queue_name` is what it waits under."""
+
+    request: TurnRequest
+    carried: Carried
+    session_id: str
+    scenario_requested: str
+    request_hash: bytes
+    attempt_id: str
+    queue_name: SessionName
+    minted: bool
+
+    @property
+    def name(self) -> SessionName:
+        return (self.request.principal.namespace, self.session_id)
+
+
+def read_request(request: TurnRequest, limits: Limits) -> Intake:
+    """Raises `InvalidRequest` or `LimitExceeded`, naming the field."""
+    if len(request.messages) > limits.carried_messages:
+        raise LimitExceeded(f"messages: {limits.carried_messages} messages at most", field="messages")
+    check_id(request.session_id, "session_id")
+    check_id(request.user_id, "user_id")
+    if len(request.idempotency_key) > 255:
+        raise InvalidRequest("idempotency_key: 255 characters at most", field="idempotency_key")
+    metadata = read_object(request.metadata_json, "metadata", limits)
+    read_object(request.options_json, "options", limits)
+    attempt_id = request.attempt_id or secrets.token_hex(16)
+    principal = request.principal
+    # a repeated attempt must find the session that its first one minted
+    minted = "session_" + hashlib.blake2b(attempt_id.encode(), digest_size=12).hexdigest()
+    session_id = request.session_id or minted
+    queue_name = (principal.namespace, session_id)
+    if request.idempotency_key and not request.session_id:
+        queue_name = (principal.namespace, f"/{principal.key_name}/{request.idempotency_key}")
+    return Intake(
+        request,
+        read_messages(request.messages),
+        session_id,
+        asked_scenario(metadata),
+        request_hash(request.user_id, request.messages),
+        attempt_id,
+        queue_name,
+        not request.session_id,
+    )
+
+
+def asked_scenario(metadata: dict[str, object]) -> str:
+    """The scenario that metadata asks for; "" when none."""
+    asked = metadata.get("scenario_id")
+    return asked if isinstance(asked, str) else ""
+
+
+def request_hash(user_id: str, messages: Sequence[Message]) -> bytes:
+    """What makes two requests of a session the same: user and messages (CHAT-15)."""
+    digest = hashlib.blake2b(user_id.encode(), digest_size=16)
+    for message in messages:
+        line = f"\x00{message.role}\x00{message.content}\x00{message.tool_calls_json}\x00{message.tool_call_id}"
+        digest.update(line.encode(errors="replace"))
+    return digest.digest()

@@ -1,0 +1,235 @@
+"""What is settled before an agent runs, and the records that come of its turn."""
+
+import json
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import msgspec
+from greenroom.core import usage
+from greenroom.core.agent import Agent
+from greenroom.core.branch import Branch
+from greenroom.core.chance import Clock, turn_seed
+from greenroom.core.intake import Intake, asked_scenario
+from greenroom.core.records import (
+    Change,
+    History,
+    ScenarioRef,
+    SessionRecord,
+    ToolCallRecord,
+    TurnCommit,
+    TurnRecord,
+    UserRecord,
+)
+from greenroom.core.transcript import Exchange, Placement, hashes_after, user_key
+from greenroom.core.turn import Scene
+from greenroom.core.world import Base, Seed, WorldTurn
+
+
+@dataclass(slots=True)
+class Plan:
+    """A turn that may run: whose, in which session, after which turn, in which world."""
+
+    intake: Intake
+    session: SessionRecord
+    known: bool
+    """Whether the session is stored already."""
+    placement: Placement
+    branch: Branch
+    user: UserRecord | None
+    new_user: bool
+    adopted: tuple[TurnRecord, ...] = ()
+
+    @property
+    def number(self) -> int:
+        return self.session.turn_count + len(self.adopted) + 1
+
+    @property
+    def parent(self) -> int:
+        return self.adopted[-1].number if self.adopted else self.placement.parent
+
+    @property
+    def hashes(self) -> tuple[bytes, bytes]:
+        """Both hashes of the path the turn stands on."""
+        if self.adopted:
+            return self.adopted[-1].users_hash, self.adopted[-1].path_hash
+        return self.branch.hashes
+
+    @property
+    def depth(self) -> int:
+        """How many turns stand before it on its path."""
+        return len(self.branch.path) + len(self.adopted)
+
+    @property
+    def context(self) -> tuple[str, ...]:
+        """The system texts that hold for the turn (CHAT-11)."""
+        carried = self.intake.carried
+        last = self.branch.last
+        if carried.context or carried.has_history or self.session.transcript_mode or last is None:
+            return carried.context
+        texts: list[str] = json.loads(last.context_json)
+        return tuple(texts)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What an agent's turn came to, ready to be stored."""
+
+    text: str
+    confidence: float | None
+    evaluation_json: str
+    tool_calls: tuple[ToolCallRecord, ...]
+    state_json: str
+    changes: tuple[Change, ...]
+
+
+def new_session(intake: Intake, agent_id: str, seed: Seed, user: UserRecord | None) -> SessionRecord:
+    """A session that is not stored yet."""
+    now = datetime.now(UTC)
+    request = intake.request
+    return SessionRecord(
+        key=new_key(),
+        namespace=request.principal.namespace,
+        session_id=intake.session_id,
+        chat_id="chat_" + secrets.token_hex(12),
+        user_id=request.user_id,
+        agent=agent_id,
+        minted=intake.minted,
+        opened_by=request.principal.key_name,
+        metadata_json=request.metadata_json or "{}",
+        scenario=scenario_for(intake.scenario_requested, user),
+        seed_sha=seed.sha,
+        created_at=now,
+        updated_at=now,
+    )
+
+
+def new_key() -> int:
+    """63 bits, growing with time: milliseconds, then chance."""
+    return (int(time.time() * 1000) << 20) | secrets.randbits(20)
+
+
+def scenario_for(asked: str, user: UserRecord | None) -> ScenarioRef:
+    """The scenario of a session that starts: what its metadata asks for, else its user's. No scenario but the default
+    one is known, so an id that was asked for is not found (USER-06)."""
+    if not asked and user is not None:
+        asked = asked_scenario(json.loads(user.metadata_json))
+    return ScenarioRef("default", asked, not asked)
+
+
+def adopt(exchanges: Sequence[Exchange], session: SessionRecord, branch: Branch, parent: int) -> tuple[TurnRecord, ...]:
+    """Carried turns that were never seen here, as records without effects; the agent's state passes through them."""
+    turns: list[TurnRecord] = []
+    users, path = branch.hashes
+    state = branch.last.state_json if branch.last else "{}"
+    number = session.turn_count
+    now = datetime.now(UTC)
+    for exchange in exchanges:
+        users, path = hashes_after(users, path, exchange.key, exchange.reply)
+        number += 1
+        turns.append(
+            TurnRecord(
+                number=number,
+                parent=turns[-1].number if turns else parent,
+                adopted=True,
+                attempt_id=secrets.token_hex(16),
+                users_hash=users,
+                path_hash=path,
+                messages=exchange.messages,
+                reply=exchange.reply,
+                history=History.ADOPTED,
+                state_json=state,
+                created_at=now,
+            )
+        )
+    return tuple(turns)
+
+
+def set_scene(plan: Plan, agent: Agent, seed: Seed, time_left: float) -> Scene:
+    """What the agent gets to see and to hold."""
+    request, session, user, last = plan.intake.request, plan.session, plan.user, plan.branch.last
+    said = user_key(plan.intake.carried.input, "")
+    return Scene(
+        session_id=session.session_id,
+        chat_id=session.chat_id,
+        number=plan.number,
+        input=plan.intake.carried.input,
+        past=(*plan.branch.path, *plan.adopted) if plan.adopted else plan.branch.path,
+        context=plan.context,
+        instructions=agent.instructions,
+        user_id=session.user_id,
+        user_metadata_json=user.metadata_json if user else "{}",
+        user_profile_json=user.profile_json if user else "{}",
+        metadata_json=request.metadata_json or "{}",
+        options_json=request.options_json or "{}",
+        state_json=last.state_json if last else "{}",
+        seed=turn_seed(
+            session.scenario.id.encode(), session.session_id.encode(), plan.hashes[1], said.encode(errors="replace")
+        ),
+        clock=Clock(agent.story_start, plan.depth),
+        world=WorldTurn(Base(seed, plan.branch.overlay)),
+        time_left=time_left,
+    )
+
+
+def build_commit(plan: Plan, outcome: Outcome, instructions: str, duration_us: int) -> TurnCommit:
+    """The one atomic write of a turn."""
+    intake, session = plan.intake, plan.session
+    now = datetime.now(UTC)
+    carried = intake.carried
+    users_hash, path_hash = hashes_after(*plan.hashes, user_key(carried.input, outcome.text), outcome.text)
+    context = plan.context
+    seen = plan.branch.tokens + usage.of_turns(plan.adopted) + usage.of_messages(carried.input)
+    seen += usage.of_texts(context)
+    turn = TurnRecord(
+        number=plan.number,
+        parent=plan.parent,
+        attempt_id=intake.attempt_id,
+        idempotency_key=intake.request.idempotency_key,
+        request_hash=intake.request_hash,
+        users_hash=users_hash,
+        path_hash=path_hash,
+        completion_id="chatcmpl-" + secrets.token_hex(14),
+        request_id=intake.request.request_id,
+        messages=carried.input,
+        context_json=json.dumps(context, ensure_ascii=False) if context else "[]",
+        metadata_json=intake.request.metadata_json or "{}",
+        options_json=intake.request.options_json or "{}",
+        reply=outcome.text,
+        confidence=outcome.confidence,
+        evaluation_json=outcome.evaluation_json,
+        history=plan.placement.history,
+        scenario_applied=_scenario_applied(plan),
+        prompt_tokens=seen + (usage.of_texts((instructions,)) if instructions else 0),
+        completion_tokens=usage.tokens(outcome.text),
+        state_json=outcome.state_json,
+        changes=outcome.changes,
+        tool_calls=outcome.tool_calls,
+        created_at=now,
+        duration_us=duration_us,
+    )
+    changed = sum(len(change.before or "") + len(change.after or "") for change in outcome.changes)
+    after = msgspec.structs.replace(
+        session,
+        version=session.version + 1,
+        head=turn.number,
+        turn_count=turn.number,
+        transcript_mode=session.transcript_mode or carried.has_history,
+        changed_bytes=session.changed_bytes + changed,
+        updated_at=now,
+    )
+    return TurnCommit(
+        session=after,
+        expected_version=session.version if plan.known else None,
+        turns=(*plan.adopted, turn),
+        snapshot=plan.branch.snapshot() if plan.branch.wants_snapshot() else None,
+        new_user=plan.user if plan.new_user else None,
+    )
+
+
+def _scenario_applied(plan: Plan) -> bool | None:
+    """False: the turn asks for another scenario in mid-session, which is reported and not obeyed (USER-06)."""
+    asked = plan.intake.scenario_requested
+    return False if asked and plan.known and asked != plan.session.scenario.requested else None

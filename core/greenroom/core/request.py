@@ -1,0 +1,100 @@
+"""What goes into the core and what comes out of it, whoever carries it."""
+
+import json
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from greenroom.core.errors import InvalidRequest, LimitExceeded
+from greenroom.core.limits import Limits
+from greenroom.core.records import History, Message, ScenarioRef, SessionRecord, ToolCallRecord, TurnRecord
+
+_OUTSIDE_PATHS = frozenset("/?#%")
+_USER_ID = re.compile(r"[A-Za-z0-9_\-.:@+]{1,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """On whose behalf something is done. Two namespaces never meet; `key_name` is for fairness, logs and idempotency."""
+
+    namespace: str = ""
+    key_name: str = ""
+
+
+NOBODY = Principal()
+
+
+@dataclass(slots=True, kw_only=True)
+class TurnRequest:
+    """One turn to run. JSON is text; "" means absent. `timeout` is the caller's, in seconds, waiting included."""
+
+    messages: tuple[Message, ...]
+    session_id: str = ""
+    user_id: str = ""
+    metadata_json: str = ""
+    options_json: str = ""
+    attempt_id: str = ""
+    resent: bool = False
+    idempotency_key: str = ""
+    request_id: str = ""
+    principal: Principal = NOBODY
+    timeout: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TurnReply:
+    """A stored turn with the session it belongs to. `replayed`: it was stored earlier."""
+
+    session: SessionRecord
+    turn: TurnRecord
+    replayed: bool = False
+
+    @property
+    def tool_calls(self) -> tuple[ToolCallRecord, ...]:
+        return self.turn.tool_calls
+
+    @property
+    def history(self) -> History:
+        return self.turn.history
+
+    @property
+    def scenario(self) -> ScenarioRef:
+        return self.session.scenario
+
+    @property
+    def created_at(self) -> datetime:
+        return self.turn.created_at
+
+
+def check_id(value: str, field: str) -> str:
+    """An id of CHAT-02, or "". Raises `InvalidRequest`."""
+    if value and (len(value) > 128 or not value.isprintable() or not _OUTSIDE_PATHS.isdisjoint(value)):
+        raise InvalidRequest(f"{field}: 1 to 128 printable characters without / ? # %", field=field)
+    return value
+
+
+def check_user_id(value: str) -> str:
+    """The id of a user to create (USER-02). Raises `InvalidRequest`."""
+    if not _USER_ID.fullmatch(value):
+        raise InvalidRequest("user_id: 1 to 64 of letters, digits and _ - . : @ +", field="user_id")
+    return value
+
+
+def read_object(text: str, field: str, limits: Limits) -> dict[str, Any]:
+    """A JSON object of a request; "" is an empty one. Raises `InvalidRequest` or `LimitExceeded` naming the field."""
+    if not text or text == "{}":
+        return {}
+    if len(text) > limits.metadata_bytes or (not text.isascii() and len(text.encode()) > limits.metadata_bytes):
+        raise LimitExceeded(f"{field}: {limits.metadata_bytes} bytes of JSON at most", field=field)
+    try:
+        value = json.loads(text, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        raise InvalidRequest(f"{field}: not valid JSON", field=field) from None
+    if not isinstance(value, dict):
+        raise InvalidRequest(f"{field}: a JSON object is needed", field=field)
+    return value
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")

@@ -1,0 +1,79 @@
+"""What a tool takes, read off its signature and docstring."""
+
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+
+_ARGUMENT = re.compile(r"^\s+(\w+)(?:\s*\([^)]*\))?:\s*(.+)$")
+
+
+class InvalidArguments(Exception):
+    """A tool was called with arguments it does not take. The message names each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """A function's own parameters (validated, shown to models) and those that are injected by type."""
+
+    description: str
+    model: type[BaseModel]
+    injected: Mapping[str, type]
+
+    def schema(self) -> dict[str, Any]:
+        """JSON Schema of the arguments, as OpenAI's function tools want it."""
+        schema = self.model.model_json_schema()
+        schema.pop("title", None)
+        for parameter in schema.get("properties", {}).values():
+            parameter.pop("title", None)
+        schema.setdefault("properties", {})
+        return schema
+
+    def validated(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments with defaults and types applied. Raises `InvalidArguments`."""
+        try:
+            return dict(self.model.model_validate(arguments).__dict__)
+        except ValidationError as error:
+            details = (f"{'.'.join(map(str, e['loc'])) or 'arguments'}: {e['msg']}" for e in error.errors())
+            raise InvalidArguments("; ".join(details)) from None
+
+
+def read_signature(function: Callable[..., Any], injectable: Mapping[type, Any]) -> Signature:
+    """Raises `TypeError` for parameters no model could fill: *args, **kwargs, positional-only, unannotated."""
+    name = getattr(function, "__name__", repr(function))
+    hints = get_type_hints(function, include_extras=True)
+    described = _argument_texts(inspect.getdoc(function) or "")
+    fields: dict[str, Any] = {}
+    injected: dict[str, type] = {}
+    for parameter in inspect.signature(function).parameters.values():
+        hint = hints.get(parameter.name)
+        if isinstance(hint, type) and hint in injectable:
+            injected[parameter.name] = hint
+            continue
+        if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+            raise TypeError(f"tool {name}: parameter {parameter} cannot be given by name")
+        if hint is None:
+            raise TypeError(f"tool {name}: parameter {parameter.name} has no type annotation")
+        default = ... if parameter.default is parameter.empty else parameter.default
+        fields[parameter.name] = (hint, Field(default, description=described.get(parameter.name)))
+    model = create_model(name, __config__=ConfigDict(extra="forbid", arbitrary_types_allowed=False), **fields)
+    return Signature(_summary(inspect.getdoc(function) or ""), model, injected)
+
+
+def _summary(doc: str) -> str:
+    return re.split(r"\n\s*(?:Args|Arguments|Parameters|Returns|Raises):", doc, maxsplit=1)[0].strip()
+
+
+def _argument_texts(doc: str) -> dict[str, str]:
+    """The texts of a Google-style `Args:` section."""
+    _, found, section = doc.partition("Args:\n")
+    texts: dict[str, str] = {}
+    for line in section.splitlines() if found else ():
+        if line and not line[0].isspace():
+            break
+        if match := _ARGUMENT.match(line):
+            texts[match[1]] = match[2].strip()
+    return texts

@@ -1,0 +1,57 @@
+"""The agent a core serves, with what its turns share."""
+
+import json
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from greenroom.core.agent import Agent
+from greenroom.core.errors import StoreUnavailable
+from greenroom.core.limits import Limits
+from greenroom.core.ports import Store
+from greenroom.core.turn import Backstage, Turn
+from greenroom.core.world import Seed
+
+_THREADS = 64
+_SEEDS_KEPT = 8
+
+
+class Served:
+    """One agent under its AGENT argument, its starting world read once."""
+
+    def __init__(self, agent: Agent, agent_id: str, limits: Limits) -> None:
+        self.agent = agent
+        self.id = agent_id
+        self.seed = agent.load_world()
+        self.executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="greenroom-agent")
+        tokens: dict[str, Turn] = {}
+        self.backstage = Backstage(agent.tools, limits, self.executor, tokens)
+        self._older: OrderedDict[str, Seed] = OrderedDict()
+
+    async def start(self, store: Store) -> None:
+        """Stores the starting world and runs the agent's start-up functions."""
+        await store.put_seed(self.seed.sha, self.seed.text)
+        await self.agent.startup()
+
+    async def stop(self) -> None:
+        await self.agent.shutdown()
+        self.executor.shutdown(wait=False, cancel_futures=True)
+
+    async def seed_of(self, sha: str, store: Store) -> Seed:
+        """The starting world of a session, which keeps the one it began with. Raises `StoreUnavailable`."""
+        if sha == self.seed.sha:
+            return self.seed
+        seed = self._older.get(sha)
+        if seed is None:
+            text = await store.load_seed(sha)
+            if text is None:
+                raise StoreUnavailable("the session's starting world is not in the database")
+            seed = self._older[sha] = Seed(_read(text))
+            if len(self._older) > _SEEDS_KEPT:
+                self._older.popitem(last=False)
+        return seed
+
+
+def _read(text: str) -> dict[str, Any]:
+    data: dict[str, Any] = json.loads(text)
+    return data

@@ -1,0 +1,211 @@
+"""Sessions read back and looked after (SESSION-01..03)."""
+
+import hashlib
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from greenroom.core.branch import Branch, Cache
+from greenroom.core.errors import InvalidRequest, SessionBusy, SessionNotFound, TurnNotFound, UserMismatch, UserNotFound
+from greenroom.core.intake import asked_scenario
+from greenroom.core.limits import Limits
+from greenroom.core.plan import new_key, scenario_for
+from greenroom.core.ports import MissingSession, StaleSession, Store
+from greenroom.core.records import Change, FailedTurn, Page, SessionRecord, TurnRecord, UserRecord
+from greenroom.core.request import Principal, check_id, read_object
+from greenroom.core.served import Served
+from greenroom.core.tickets import Tickets
+from greenroom.core.users import Users
+from greenroom.core.world import GONE, Base, Overlay, Seed, canonical, same, to_json
+
+
+@dataclass(frozen=True, slots=True)
+class TurnPage:
+    """A page of turns with what is needed to read it."""
+
+    session: SessionRecord
+    turns: Sequence[TurnRecord]
+    current: frozenset[int]
+    """The numbers on the path to the head; all others are superseded."""
+    failed: Sequence[FailedTurn]
+    next_token: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorldView:
+    """A world after a turn, as canonical JSON, and how it came about."""
+
+    turn: int
+    world_json: str
+    sha256: str
+    changes: Sequence[Change]
+
+
+class Sessions:
+    """What can be done with sessions beside running their turns."""
+
+    def __init__(
+        self, served: Served, store: Store, users: Users, cache: Cache, tickets: Tickets, limits: Limits
+    ) -> None:
+        self._served = served
+        self._store = store
+        self._users = users
+        self._cache = cache
+        self._tickets = tickets
+        self._limits = limits
+
+    async def create(
+        self, principal: Principal, session_id: str, user_id: str, metadata_json: str
+    ) -> tuple[SessionRecord, bool]:
+        """Opens a session; True when it is new. Raises `UserMismatch` when it exists for another user."""
+        check_id(session_id, "session_id")
+        check_id(user_id, "user_id")
+        metadata = read_object(metadata_json, "metadata", self._limits)
+        namespace = principal.namespace
+        known = await self._store.load_session(namespace, session_id) if session_id else None
+        if known is None:
+            user = await self._users.find(namespace, user_id, fresh=True) if user_id else None
+            now = datetime.now(UTC)
+            session = SessionRecord(
+                key=new_key(),
+                namespace=namespace,
+                session_id=session_id or "session_" + secrets.token_hex(12),
+                chat_id="chat_" + secrets.token_hex(12),
+                user_id=user_id,
+                agent=self._served.id,
+                minted=not session_id,
+                opened_by=principal.key_name,
+                metadata_json=metadata_json or "{}",
+                scenario=scenario_for(asked_scenario(metadata), user),
+                seed_sha=self._served.seed.sha,
+                created_at=now,
+                updated_at=now,
+            )
+            new_user = UserRecord(namespace, user_id, now) if user_id and user is None else None
+            try:
+                await self._store.create_session(session, new_user)
+            except StaleSession:  # somebody opened it meanwhile
+                known = await self.get(principal, session_id)
+            else:
+                if new_user is not None:
+                    self._users.created(new_user)
+                return session, True
+        if user_id and known.user_id and user_id != known.user_id:
+            raise UserMismatch(f"session {session_id} belongs to another user", field="user_id")
+        return known, False
+
+    async def get(self, principal: Principal, session_id: str) -> SessionRecord:
+        """Raises `SessionNotFound`."""
+        session = await self._store.load_session(principal.namespace, check_id(session_id, "session_id"))
+        if session is None:
+            raise SessionNotFound(f"there is no session {session_id}", field="session_id")
+        return session
+
+    async def get_chat(self, principal: Principal, chat_id: str) -> SessionRecord:
+        """The session with this chat id. Raises `SessionNotFound`."""
+        session = await self._store.find_chat(principal.namespace, check_id(chat_id, "chat_id"))
+        if session is None:
+            raise SessionNotFound(f"there is no chat {chat_id}", field="chat_id")
+        return session
+
+    async def list(self, principal: Principal, user_id: str, page_size: int, page_token: str) -> Page[SessionRecord]:
+        return await self._store.list_sessions(
+            principal.namespace, check_id(user_id, "user_id"), checked_page_size(page_size), page_token
+        )
+
+    async def turns(self, principal: Principal, session_id: str, page_size: int, page_token: str) -> TurnPage:
+        session = await self.get(principal, session_id)
+        page = await self._store.list_turns(session, checked_page_size(page_size), page_token)
+        failed = () if page_token else await self._store.list_failures(session.namespace, session.session_id)
+        return TurnPage(session, page.items, await self._store.path_numbers(session), failed, page.next_token)
+
+    async def turn(self, principal: Principal, session_id: str, number: int) -> TurnPage:
+        """One turn, as a page of one. Raises `TurnNotFound`."""
+        session = await self.get(principal, session_id)
+        turn = await self._store.load_turn(session, number)
+        if turn is None:
+            raise TurnNotFound(f"session {session_id} has no turn {number}", field="number")
+        return TurnPage(session, (turn,), await self._store.path_numbers(session), (), "")
+
+    async def world(
+        self, principal: Principal, session_id: str, number: int | None, from_turn: int | None
+    ) -> WorldView:
+        """The world after turn `number` (None: the newest; 0: the start), and what changed since `from_turn` (None: the
+        start). Raises `TurnNotFound`."""
+        session = await self.get(principal, session_id)
+        seed = await self._served.seed_of(session.seed_sha, self._store)
+        turn = session.turn_count if number is None else number
+        after = await self._overlay(session, turn)
+        before = await self._overlay(session, from_turn or 0)
+        text = canonical(Base(seed, after).as_data())
+        return WorldView(turn, text, hashlib.sha256(text.encode()).hexdigest(), between(seed, before, after))
+
+    async def _overlay(self, session: SessionRecord, number: int) -> Overlay:
+        if not 0 <= number <= session.turn_count:
+            raise TurnNotFound(f"session {session.session_id} has no turn {number}", field="turn")
+        return (await Branch.load(self._store, session, number)).overlay
+
+    async def close(self, principal: Principal, session_id: str) -> SessionRecord:
+        """Closes it: it takes no more turns. Raises `SessionNotFound`."""
+        for _ in range(3):
+            session = await self.get(principal, session_id)
+            if session.closed_at is not None:
+                return session
+            closed = msgspec.structs.replace(session, version=session.version + 1, closed_at=datetime.now(UTC))
+            try:
+                await self._store.close_session(closed)
+            except (StaleSession, MissingSession):
+                continue
+            self._cache.drop((session.namespace, session_id))
+            return closed
+        raise SessionBusy("other writers keep changing this session")
+
+    async def delete(self, principal: Principal, session_id: str) -> None:
+        """Deletes it whole; a turn in flight there ends with `SessionDeleted`. Raises `SessionNotFound`."""
+        name = (principal.namespace, check_id(session_id, "session_id"))
+        in_flight = await self._tickets.end_session(name)
+        self._cache.drop(name)
+        if not await self._store.delete_session(*name) and not in_flight:
+            raise SessionNotFound(f"there is no session {session_id}", field="session_id")
+
+    async def delete_user(self, principal: Principal, user_id: str) -> None:
+        """Deletes a user with all sessions. Raises `UserNotFound`."""
+        namespace = principal.namespace
+        check_id(user_id, "user_id")
+        in_flight = await self._tickets.end_user(namespace, user_id)
+        gone = await self._store.delete_user(namespace, user_id)
+        self._users.forget(namespace, user_id)
+        for session_id in gone or ():
+            self._cache.drop((namespace, session_id))
+        if gone is None and not in_flight:
+            raise UserNotFound(f"there is no user {user_id}", field="user_id")
+
+
+def checked_page_size(size: int) -> int:
+    """1 to 500; 0 means 100. Raises `InvalidRequest`."""
+    if not 0 <= size <= 500:
+        raise InvalidRequest("page_size: 1 to 500", field="page_size")
+    return size or 100
+
+
+def between(seed: Seed, before: Overlay, after: Overlay) -> tuple[Change, ...]:
+    """The records that differ between two worlds of one seed, in order of collection and key."""
+    old, new = Base(seed, before), Base(seed, after)
+    places: dict[tuple[str, str | None], None] = {}
+    for overlay in (after, before):
+        for collection, records in overlay.records.items():
+            places.update(dict.fromkeys((collection, key) for key in records))
+    changes = []
+    for collection, key in sorted(places, key=lambda place: (place[0], place[1] or "")):
+        a, b = old.get(collection, key), new.get(collection, key)
+        if a is b or (a is not GONE and b is not GONE and same(a, b)):
+            continue
+        changes.append(Change(collection, key, _text(a), _text(b)))
+    return tuple(changes)
+
+
+def _text(value: Any) -> str | None:
+    return None if value is GONE else to_json(value)

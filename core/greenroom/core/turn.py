@@ -1,0 +1,233 @@
+"""A turn as its agent sees it."""
+
+import asyncio
+import json
+import random
+import secrets
+from collections.abc import Coroutine, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from time import perf_counter_ns
+from typing import Any, TypeVar, overload
+
+from greenroom.core.chance import Clock, Ids, turn_random
+from greenroom.core.conversation import Conversation, past_messages
+from greenroom.core.limits import Limits
+from greenroom.core.records import Message, TurnRecord
+from greenroom.core.tools import INJECTED, Call, Tool, Toolbox, ToolFailed, User
+from greenroom.core.world import Touches, World, WorldTurn, to_json
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """All a turn is made of, before its agent has done anything. JSON is text, read when the agent asks for it."""
+
+    session_id: str
+    chat_id: str
+    number: int
+    input: tuple[Message, ...]
+    past: Sequence[TurnRecord]
+    context: Sequence[str]
+    instructions: str
+    user_id: str
+    user_metadata_json: str
+    user_profile_json: str
+    metadata_json: str
+    options_json: str
+    state_json: str
+    seed: bytes
+    clock: Clock
+    world: WorldTurn
+    time_left: float
+
+
+@dataclass(frozen=True, slots=True)
+class Backstage:
+    """What the turns of one agent share."""
+
+    tools: Sequence[Tool[..., Any]]
+    limits: Limits
+    executor: ThreadPoolExecutor
+    tokens: dict[str, "Turn"]
+    """Turns in flight that gave out a token (see `Turn.token`)."""
+
+
+class Turn:
+    """One turn: what the user just said, all that is known, and the means to act. Valid until its agent returns."""
+
+    def __init__(self, scene: Scene, backstage: Backstage) -> None:
+        self.scene = scene
+        self.limits = backstage.limits
+        self.started_ns = perf_counter_ns()
+        self.world_turn: WorldTurn = scene.world
+        self.clock = scene.clock
+        """The world's time: fixed by where the story starts, a minute a turn and a second a tool call."""
+        self.session_id = scene.session_id
+        self.chat_id = scene.chat_id
+        self.number = scene.number
+        """The turn's number in its session, from 1."""
+        self.context = scene.context
+        """System and developer texts that hold for this turn: instructions and retrieved documents (CHAT-11)."""
+        self.instructions = scene.instructions
+        """The agent's own instructions."""
+        self.said: list[str] = []
+        self.toolbox = Toolbox(backstage.tools, self, backstage.executor)
+        self._tokens = backstage.tokens
+        self._touches = Touches(scene.world)
+        self._loop = asyncio.get_running_loop()
+
+    @cached_property
+    def text(self) -> str:
+        """What the user just said; several messages in a row are joined by line breaks. "" when the agent opens."""
+        return "\n".join(message.content or "" for message in self.scene.input if message.role == "user")
+
+    @cached_property
+    def messages(self) -> Conversation:
+        """The conversation up to and with what the user just said."""
+        spoken = [message for message in self.scene.input if message.role not in ("system", "developer")]
+        system = [self.instructions] if self.instructions else []
+        return Conversation([*past_messages(self.scene.past), *spoken], [*system, *self.context])
+
+    @cached_property
+    def user(self) -> User:
+        """Whom the agent talks to; `id` is "" for nobody."""
+        scene = self.scene
+        return User(scene.user_id, json.loads(scene.user_profile_json), json.loads(scene.user_metadata_json))
+
+    @cached_property
+    def metadata(self) -> Mapping[str, Any]:
+        """The user's metadata with the request's laid over it, top-level key by key (USER-05)."""
+        own: dict[str, Any] = json.loads(self.scene.metadata_json)
+        return {**self.user.metadata, **own} if self.user.metadata else own
+
+    @cached_property
+    def options(self) -> Mapping[str, Any]:
+        """Sampling options of the request: `temperature`, `max_tokens` and their like."""
+        options: dict[str, Any] = json.loads(self.scene.options_json)
+        return options
+
+    @cached_property
+    def state(self) -> dict[str, Any]:
+        """A JSON bag of the agent's own, as its previous turn on this path left it. Committed with the turn."""
+        state: dict[str, Any] = json.loads(self.scene.state_json)
+        return state
+
+    @cached_property
+    def world(self) -> World:
+        """The session's data: see `World`."""
+        return World(self.world_turn, self._touches)
+
+    @cached_property
+    def ids(self) -> Ids:
+        """Ids that are the same on every run of this turn."""
+        return Ids(self.scene.seed)
+
+    @cached_property
+    def random(self) -> random.Random:
+        """Chance that is the same on every run of this turn."""
+        return turn_random(self.scene.seed)
+
+    @cached_property
+    def token(self) -> str:
+        """An unguessable token with which a process elsewhere can call this turn's tools (ToolService.InvokeTool)."""
+        token = secrets.token_urlsafe(24)
+        self._tokens[token] = self
+        return token
+
+    @cached_property
+    def tools(self) -> "TurnTools":
+        """The agent's tools, for a model."""
+        return TurnTools(self)
+
+    @property
+    def time_left(self) -> float:
+        """Seconds until the turn's deadline."""
+        return self.scene.time_left - (perf_counter_ns() - self.started_ns) / 1e9
+
+    @property
+    def deadline(self) -> datetime:
+        """When the turn must be over, by the machine's clock."""
+        return datetime.now(UTC) + timedelta(seconds=self.time_left)
+
+    @overload
+    async def call(self, tool: Tool[..., Coroutine[Any, Any, T]], /, **arguments: Any) -> T: ...
+    @overload
+    async def call(self, tool: Tool[..., T], /, **arguments: Any) -> T: ...
+    @overload
+    async def call(self, tool: str, /, **arguments: Any) -> Any: ...
+    async def call(self, tool: Tool[..., Any] | str, /, **arguments: Any) -> Any:
+        """Calls a tool and returns what it returns. Raises `ToolFailed`; the call is recorded either way."""
+        return await self.toolbox.call(tool, arguments)
+
+    def call_sync(self, tool: Tool[..., T], /, **arguments: Any) -> T:
+        """`call` for agents and tools that are plain functions (they run in a thread)."""
+        result: T = asyncio.run_coroutine_threadsafe(self.toolbox.call(tool, arguments), self._loop).result()
+        return result
+
+    def say(self, text: str) -> None:
+        """Adds text to the reply, ahead of what the agent returns."""
+        self.said.append(text)
+
+    def call_key(self, number: int) -> str:
+        """The key of the turn's n-th call: the same on every attempt."""
+        return Ids(self.scene.seed + self.chat_id.encode()[:32]).new(f"key{number}")
+
+    def end(self) -> None:
+        """Cuts off whatever still holds the turn's world."""
+        self._touches.closed = True
+        self.toolbox.abandon()
+        if "token" in self.__dict__:
+            del self._tokens[self.token]
+
+    def state_after(self) -> str:
+        """The state to store, as JSON text. Raises `WorldError` when it is no JSON object."""
+        return to_json(self.state, "turn.state") if "state" in self.__dict__ else self.scene.state_json
+
+
+class TurnTools:
+    """The agent's tools as a model needs them."""
+
+    def __init__(self, turn: Turn) -> None:
+        self._turn = turn
+
+    def openai(self) -> list[dict[str, Any]]:
+        """The schemas, for the `tools` of a chat completion."""
+        return [tool.openai() for tool in self._turn.toolbox.tools]
+
+    async def run(self, tool_calls: Sequence[Any]) -> list[dict[str, Any]]:
+        """Runs a model's tool calls in parallel (OpenAI's objects, or dicts) and returns the `tool` messages that
+        answer them, in the same order. A failed call's message is its error, for the model to read."""
+        return list(await asyncio.gather(*(self._answer(_as_dict(call)) for call in tool_calls)))
+
+    async def _answer(self, call: Mapping[str, Any]) -> dict[str, Any]:
+        function = call["function"]
+        answer = {"role": "tool", "tool_call_id": call.get("id", "")}
+        try:
+            arguments = json.loads(function.get("arguments") or "{}")
+            if not isinstance(arguments, dict):
+                raise TypeError
+        except (ValueError, TypeError):
+            arguments = {"arguments": function.get("arguments")}
+        try:
+            result = await self._turn.toolbox.call(function["name"], arguments)
+        except ToolFailed as failed:
+            return {**answer, "content": to_json({"error": {"type": failed.type, "message": failed.message}})}
+        return {**answer, "content": to_json(result)}
+
+
+def _as_dict(call: Any) -> Mapping[str, Any]:
+    if isinstance(call, Mapping):
+        return call
+    dumped: Mapping[str, Any] = call.model_dump()
+    return dumped
+
+
+def _inject_turn(turn: Turn, call: Call, touches: Touches) -> Turn:
+    return turn
+
+
+INJECTED[Turn] = _inject_turn

@@ -1,0 +1,280 @@
+"""The heart: what happens to a turn between its request and its reply.
+
+    wait for the session → find where in its tree the request stands → open world and state there → let the agent reply
+    → commit turn, tool calls and world changes as one → answer
+
+A turn that fails anywhere leaves the session exactly as it was. No transaction is open while the agent thinks; the commit
+is a compare-and-set on the session's version, and a turn that lost it is placed and run once more.
+"""
+
+import logging
+from datetime import UTC, datetime
+from time import perf_counter_ns
+
+import msgspec
+from greenroom.core.agent import produce
+from greenroom.core.bounded import Overrun, bounded
+from greenroom.core.branch import Branch, Cache, Live
+from greenroom.core.errors import (
+    AgentFailed,
+    GreenroomError,
+    IdempotencyMismatch,
+    LimitExceeded,
+    SessionBusy,
+    SessionClosed,
+    SessionDeleted,
+    SessionFull,
+    TurnTimeout,
+    UserMismatch,
+)
+from greenroom.core.evaluation import evaluation_json
+from greenroom.core.intake import Intake, read_request
+from greenroom.core.limits import Limits
+from greenroom.core.plan import Outcome, Plan, adopt, build_commit, new_session, set_scene
+from greenroom.core.ports import DuplicateAttempt, MissingSession, StaleSession, Store
+from greenroom.core.records import FailedTurn, ScenarioRef, SessionRecord, TurnCommit, UserRecord
+from greenroom.core.request import TurnReply, TurnRequest
+from greenroom.core.served import Served
+from greenroom.core.tickets import Ticket, Tickets
+from greenroom.core.transcript import Placement, place, place_without_candidates, prefix_hashes
+from greenroom.core.turn import Turn
+from greenroom.core.users import Users
+from greenroom.core.waiting import Capacity, SessionQueue
+from greenroom.core.world import well_formed
+
+_log = logging.getLogger(__name__)
+
+
+class Turns:
+    """Runs turns. One per core; everything that is remembered between turns is in the store, or can be read from it."""
+
+    def __init__(
+        self, served: Served, store: Store, users: Users, cache: Cache, tickets: Tickets, limits: Limits
+    ) -> None:
+        self._served = served
+        self._store = store
+        self._users = users
+        self._cache = cache
+        self._tickets = tickets
+        self._limits = limits
+        self._queue = SessionQueue(limits)
+        self.capacity = Capacity(limits)
+
+    async def run(self, request: TurnRequest) -> TurnReply:
+        """Runs one turn and returns it stored. Raises a `GreenroomError`; then nothing of it is in the session."""
+        arrived = perf_counter_ns()
+        intake = read_request(request, self._limits)
+        key = request.principal.key_name
+        patience = request.timeout
+        with self.capacity.admitted(), self._tickets.taken(intake.name, request.user_id) as ticket:
+            await self._queue.enter(intake.queue_name, patience)
+            try:
+                await self.capacity.enter(key, patience)
+                try:
+                    return await self._answer(intake, ticket, arrived)
+                finally:
+                    self.capacity.leave(key)
+            finally:
+                self._queue.leave(intake.queue_name)
+
+    async def _answer(self, intake: Intake, ticket: Ticket, arrived: int) -> TurnReply:
+        stored = await self._stored(intake)
+        if stored is not None:
+            return stored
+        for attempt in (1, 2):
+            try:
+                return await self._run(intake, ticket, arrived)
+            except StaleSession:  # another process wrote to this session: read it again and decide anew
+                self._cache.drop(intake.name)
+                ticket.committing = False
+                _log.info("session %s changed under a turn (attempt %d)", intake.session_id, attempt)
+            except MissingSession:
+                self._cache.drop(intake.name)
+                raise SessionDeleted("the session was deleted while this turn was in flight") from None
+            except DuplicateAttempt:
+                self._cache.drop(intake.name)
+                found = await self._store.find_attempt(intake.attempt_id)
+                if found is not None:
+                    return TurnReply(*found, replayed=True)
+        raise SessionBusy("other writers keep changing this session")
+
+    async def _stored(self, intake: Intake) -> TurnReply | None:
+        """The reply of an attempt, or of an idempotency key, that was committed before (CHAT-15)."""
+        request = intake.request
+        if request.resent:
+            found = await self._store.find_attempt(intake.attempt_id)
+            if found is not None:
+                return TurnReply(*found, replayed=True)
+        if request.idempotency_key:
+            principal = request.principal
+            found = await self._store.find_idempotent(
+                principal.namespace, request.session_id, request.idempotency_key, principal.key_name
+            )
+            if found is not None:
+                if found[1].request_hash != intake.request_hash:
+                    raise IdempotencyMismatch(
+                        "this idempotency key was used with another body", field="idempotency_key"
+                    )
+                return TurnReply(*found, replayed=True)
+        return None
+
+    async def _run(self, intake: Intake, ticket: Ticket, arrived: int) -> TurnReply:
+        live = await self._session(intake)
+        plan = await self._plan(intake, live)
+        ticket.user_id = plan.session.user_id
+        outcome = await self._perform(plan, arrived)
+        commit = build_commit(plan, outcome, self._served.agent.instructions, (perf_counter_ns() - arrived) // 1000)
+        self._check_room(commit)
+        ticket.committing = True
+        try:
+            await self._store.commit_turn(commit)
+        except BaseException:
+            self._cache.drop(intake.name)  # whatever became of it, the store knows
+            raise
+        self._committed(plan, commit)
+        return TurnReply(commit.session, commit.turns[-1])
+
+    async def _session(self, intake: Intake) -> Live | None:
+        """The session as it stands: from memory, or read."""
+        live = self._cache.get(intake.name)
+        if live is not None or intake.minted:
+            return live
+        record = await self._store.load_session(*intake.name)
+        if record is None:
+            return None
+        live = Live(record, await Branch.load(self._store, record, record.head))
+        self._cache.put(intake.name, live)
+        return live
+
+    async def _plan(self, intake: Intake, live: Live | None) -> Plan:
+        """Settles whose turn it is, in which session, and after which of its turns. Raises `Conflict`s."""
+        request = intake.request
+        user_id = request.user_id
+        if live is not None:
+            record = live.record
+            if record.closed_at is not None:
+                raise SessionClosed(f"session {record.session_id} is closed", field="session_id")
+            if user_id and record.user_id and user_id != record.user_id:
+                raise UserMismatch(f"session {record.session_id} belongs to another user", field="user_id")
+            user_id = record.user_id or user_id
+        user, new_user = await self._user(request.principal.namespace, user_id, fresh=live is None)
+        known = live is not None
+        if live is None:
+            live = Live(new_session(intake, self._served.id, self._served.seed, user), Branch.empty())
+        placement = await self._place(intake, live)
+        session = begun(live.record, intake, user_id)
+        plan = Plan(intake, session, known, placement, await self._branch(live, placement), user, new_user)
+        if placement.adopt:
+            plan.adopted = adopt(placement.adopt, session, plan.branch, placement.parent)
+        if plan.number > self._limits.session_turns:
+            raise SessionFull(f"a session holds {self._limits.session_turns} turns at most", field="session_id")
+        return plan
+
+    async def _user(self, namespace: str, user_id: str, *, fresh: bool) -> tuple[UserRecord | None, bool]:
+        """The user, and whether this turn creates it (CHAT-18). `fresh`: a session that starts sees what was prepared."""
+        if not user_id:
+            return None, False
+        user = await self._users.find(namespace, user_id, fresh=fresh)
+        if user is not None:
+            return user, False
+        return UserRecord(namespace, user_id, datetime.now(UTC)), True
+
+    async def _place(self, intake: Intake, live: Live) -> Placement:
+        standing = live.standing()
+        placement = place_without_candidates(intake.carried, standing)
+        if placement is None:
+            hashes = [users for users, _ in prefix_hashes(intake.carried.past)]
+            candidates = await self._store.find_candidates(live.record, hashes)
+            placement = place(intake.carried, standing, candidates)
+        return placement
+
+    async def _branch(self, live: Live, placement: Placement) -> Branch:
+        if placement.parent == live.branch.number:
+            return live.branch
+        return await Branch.load(self._store, live.record, placement.parent)
+
+    async def _perform(self, plan: Plan, arrived: int) -> Outcome:
+        """Lets the agent reply. Whatever it raises, the session has not been touched; the attempt is kept as evidence."""
+        served, limits, request = self._served, self._limits, plan.intake.request
+        seed = await served.seed_of(plan.session.seed_sha, self._store)
+        time_left = limits.turn_timeout
+        if request.timeout is not None:
+            time_left = min(time_left, request.timeout - (perf_counter_ns() - arrived) / 1e9)
+        turn = Turn(set_scene(plan, served.agent, seed, time_left), served.backstage)
+        try:
+            reply = await bounded(produce(served.agent, turn, served.executor), time_left)
+            if turn.toolbox.refused is not None:
+                raise turn.toolbox.refused
+            calls = turn.toolbox.records
+            evaluation = evaluation_json(reply.evaluation, calls, plan.depth + 1)
+            if len(reply.text) + len(evaluation) > limits.reply_bytes:
+                raise LimitExceeded(f"a reply may be {limits.reply_bytes} bytes at most")
+            outcome = Outcome(
+                reply.text, reply.confidence, evaluation, calls, turn.state_after(), turn.world_turn.changes()
+            )
+        except Overrun:
+            raise await self._failed(
+                plan, turn, TurnTimeout(f"the turn took longer than {time_left:g} s"), None
+            ) from None
+        except LimitExceeded as error:
+            raise await self._failed(plan, turn, error, error) from None
+        except Exception as error:  # the agent is the author's: its text stays in the log
+            _log.exception("agent failed: session %s, request %s", plan.session.session_id, request.request_id)
+            raise await self._failed(plan, turn, AgentFailed(), error) from None
+        finally:
+            turn.end()
+        took = (perf_counter_ns() - turn.started_ns) / 1e9
+        if took > limits.slow_turn:
+            _log.warning("slow turn: %.1f s, session %s, request %s", took, plan.session.session_id, request.request_id)
+        return outcome
+
+    async def _failed(self, plan: Plan, turn: Turn, error: GreenroomError, cause: Exception | None) -> GreenroomError:
+        """Keeps the evidence beside the session, and gives back what to raise."""
+        session = plan.session
+        evidence = FailedTurn(
+            namespace=session.namespace,
+            session_id=session.session_id,
+            user_id=session.user_id,
+            attempt_id=plan.intake.attempt_id,
+            request_id=plan.intake.request.request_id,
+            reason=error.reason,
+            detail=error.message if cause is None else well_formed(f"{type(cause).__name__}: {cause}"),
+            messages=plan.intake.carried.input,
+            tool_calls=turn.toolbox.records,
+            failed_at=datetime.now(UTC),
+            duration_us=(perf_counter_ns() - turn.started_ns) // 1000,
+        )
+        try:
+            await self._store.record_failure(evidence)
+        except GreenroomError as unavailable:
+            _log.warning("a failed turn could not be recorded: %s", unavailable)
+        return error
+
+    def _check_room(self, commit: TurnCommit) -> None:
+        if commit.session.changed_bytes > self._limits.session_world_bytes:
+            limit = self._limits.session_world_bytes
+            raise SessionFull(f"a session holds {limit} bytes of world changes at most", field="session_id")
+
+    def _committed(self, plan: Plan, commit: TurnCommit) -> None:
+        """Brings what is in memory up to what is stored."""
+        name = plan.intake.name
+        if plan.new_user and plan.user is not None:
+            self._users.created(plan.user)
+        live = self._cache.get(name)
+        if live is not None and live.branch is plan.branch:
+            plan.branch.extend(commit.turns)
+            live.record = commit.session
+            self._cache.grew(name, live, commit.turns)
+        else:
+            plan.branch.extend(commit.turns)
+            self._cache.put(name, Live(commit.session, plan.branch))
+
+
+def begun(record: SessionRecord, intake: Intake, user_id: str) -> SessionRecord:
+    """The session with what its first turn settles: whom it belongs to, and the scenario of one opened without."""
+    if record.user_id != user_id:
+        record = msgspec.structs.replace(record, user_id=user_id)
+    if not record.turn_count and intake.scenario_requested and not record.scenario.requested:
+        asked = ScenarioRef(record.scenario.id, intake.scenario_requested, found=False)
+        record = msgspec.structs.replace(record, scenario=asked)
+    return record

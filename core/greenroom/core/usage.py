@@ -1,0 +1,33 @@
+"""Tokens, by a rule: four bytes of UTF-8 are one, rounded up, and each message costs four more."""
+
+from collections.abc import Iterable
+
+from greenroom.core.records import Message, TurnRecord
+
+_PER_MESSAGE = 4
+
+
+def tokens(text: str) -> int:
+    """The tokens of one text."""
+    size = len(text) if text.isascii() else len(text.encode())
+    return (size + 3) // 4
+
+
+def of_texts(texts: Iterable[str]) -> int:
+    """The tokens of whole messages."""
+    return sum(tokens(text) + _PER_MESSAGE for text in texts)
+
+
+def of_messages(messages: Iterable[Message]) -> int:
+    """The tokens of whole messages."""
+    return of_texts(message.content or "" for message in messages)
+
+
+def of_turns(turns: Iterable[TurnRecord]) -> int:
+    """The tokens of a path's messages and replies, system texts left out: what the next turn on it sees of it."""
+    return sum(of_messages(spoken(turn.messages)) + of_texts((turn.reply,)) for turn in turns)
+
+
+def spoken(messages: Iterable[Message]) -> list[Message]:
+    """The messages that are not system texts."""
+    return [message for message in messages if message.role not in ("system", "developer")]

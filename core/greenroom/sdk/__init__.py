@@ -1,0 +1,40 @@
+"""What an agent's author imports.
+
+from greenroom.sdk import Agent, Reply, Turn, World, tool
+
+@tool
+def get_order_status(world: World, order_id: str) -> dict:
+    \"\"\"Look up where an order stands.\"\"\"
+    return world["orders"][order_id]
+
+agent = Agent("support", tools=[get_order_status], world="orders.yaml")
+
+@agent.reply
+async def reply(turn: Turn) -> Reply:
+    order = await turn.call(get_order_status, order_id=turn.text.strip("# ?"))
+    return Reply(f"It is {order['status']}.", confidence=0.9)
+"""
+
+from greenroom.core.agent import Agent, AgentError, Reply
+from greenroom.core.conversation import Conversation
+from greenroom.core.records import Message
+from greenroom.core.tools import Call, Tool, ToolError, ToolFailed, User, tool
+from greenroom.core.turn import Turn
+from greenroom.core.world import World, WorldError
+
+__all__ = [
+    "Agent",
+    "AgentError",
+    "Call",
+    "Conversation",
+    "Message",
+    "Reply",
+    "Tool",
+    "ToolError",
+    "ToolFailed",
+    "Turn",
+    "User",
+    "World",
+    "WorldError",
+    "tool",
+]
