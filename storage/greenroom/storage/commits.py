@@ -1,0 +1,114 @@
+"""Turns on their way into the database: rows made on the event loop, written in groups by the writer's thread.
+
+This is the turn's path, so it hands tuples to the driver: SQLAlchemy's own executemany costs more than the database does.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from greenroom.core.ports import DuplicateAttempt, MissingSession, StaleSession
+from greenroom.core.records import TurnCommit
+from greenroom.storage.rows import (
+    MUTABLE_SESSION_COLUMNS,
+    SESSION_COLUMNS,
+    TURN_COLUMNS,
+    USER_COLUMNS,
+    session_row,
+    session_tail,
+    turn_row,
+    user_row,
+)
+from greenroom.storage.tables import sessions, turns
+
+Row = tuple[Any, ...]
+
+
+class LostRace(Exception):
+    """Some session in the group no longer has the version that its commit expects."""
+
+
+class Prepared:
+    """A commit as rows."""
+
+    __slots__ = ("attempt_ids", "key", "opened", "snapshot", "turns", "updated", "user")
+
+    def __init__(self, commit: TurnCommit) -> None:
+        session = commit.session
+        self.key = session.key
+        self.opened: Row | None = None
+        self.updated: Row | None = None
+        if commit.expected_version is None:
+            self.opened = session_row(session)
+        else:
+            self.updated = (*session_tail(session), session.key, commit.expected_version)
+        self.user = None if commit.new_user is None else user_row(commit.new_user)
+        self.turns = [turn_row(session.key, turn) for turn in commit.turns]
+        self.attempt_ids = [turn.attempt_id for turn in commit.turns]
+        snapshot = commit.snapshot
+        self.snapshot = None if snapshot is None else (session.key, snapshot.turn, snapshot.overlay_json)
+
+
+def insert_sql(table: str, columns: Sequence[str], mark: str) -> str:
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join([mark] * len(columns))})"
+
+
+class CommitWriter:
+    """Writes a group of commits into the transaction that is open."""
+
+    def __init__(self, mark: str) -> None:
+        assignments = ", ".join(f"{column} = {mark}" for column in MUTABLE_SESSION_COLUMNS)
+        self._update_session = f"UPDATE sessions SET {assignments} WHERE key = {mark} AND version = {mark}"
+        self._insert_session = insert_sql("sessions", SESSION_COLUMNS, mark)
+        self._insert_user = insert_sql("users", USER_COLUMNS, mark) + " ON CONFLICT DO NOTHING"
+        self._insert_turn = insert_sql("turns", TURN_COLUMNS, mark)
+        self._insert_snapshot = insert_sql("snapshots", ("session_key", "turn", "overlay"), mark)
+
+    def write(self, connection: sa.Connection, commits: Sequence[Prepared]) -> None:
+        """Raises LostRace or the driver's error; then the transaction is to be rolled back."""
+        cursor = connection.connection.cursor()
+        try:
+            updated = [commit.updated for commit in commits if commit.updated is not None]
+            if updated:
+                cursor.executemany(self._update_session, updated)
+                if cursor.rowcount != len(updated):
+                    raise LostRace
+            if len(updated) != len(commits):
+                users = [commit.user for commit in commits if commit.user is not None]
+                if users:
+                    cursor.executemany(self._insert_user, users)
+                opened = [commit.opened for commit in commits if commit.opened is not None]
+                cursor.executemany(self._insert_session, opened)
+            cursor.executemany(self._insert_turn, [row for commit in commits for row in commit.turns])
+            snapshots = [commit.snapshot for commit in commits if commit.snapshot is not None]
+            if snapshots:
+                cursor.executemany(self._insert_snapshot, snapshots)
+        finally:
+            cursor.close()
+
+
+def is_stored(connection: sa.Connection, attempt_ids: Sequence[str]) -> bool:
+    """Whether a turn of one of these attempts is there."""
+    query = sa.select(turns.c.number).where(turns.c.attempt_id.in_(attempt_ids)).limit(1)
+    return connection.execute(query).first() is not None
+
+
+def explain(connection: sa.Connection, commit: Prepared, error: Exception) -> Exception:
+    """Why a commit that was written alone broke a rule: the port's error, or `error` where it has none."""
+    if is_stored(connection, commit.attempt_ids):
+        return DuplicateAttempt()
+    if commit.updated is not None:
+        version = connection.execute(sa.select(sessions.c.version).where(sessions.c.key == commit.key)).scalar()
+        if version is None:
+            return MissingSession()
+        return StaleSession() if isinstance(error, LostRace) else error
+    assert commit.opened is not None
+    key, namespace, session_id, chat_id = commit.opened[:4]
+    taken = sa.or_(
+        sessions.c.key == key,
+        sa.and_(sessions.c.namespace == namespace, sessions.c.session_id == session_id),
+        sa.and_(sessions.c.namespace == namespace, sessions.c.chat_id == chat_id),
+    )
+    found = connection.execute(sa.select(sessions.c.key).where(taken).limit(1)).first()
+    return error if found is None else StaleSession()

@@ -1,0 +1,279 @@
+"""Records to rows and back, in the order of the column tuples below."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from greenroom.core.records import (
+    Change,
+    FailedTurn,
+    History,
+    Message,
+    ScenarioRef,
+    SessionRecord,
+    ToolCallRecord,
+    TurnRecord,
+    UserRecord,
+)
+
+Row = Sequence[Any]
+
+SESSION_COLUMNS = (
+    "key",
+    "namespace",
+    "session_id",
+    "chat_id",
+    "agent",
+    "minted",
+    "opened_by",
+    "created_at",
+    "user_id",
+    "head",
+    "turn_count",
+    "transcript_mode",
+    "metadata",
+    "scenario_id",
+    "scenario_requested",
+    "scenario_found",
+    "seed_sha",
+    "changed_bytes",
+    "updated_at",
+    "closed_at",
+    "version",
+)
+MUTABLE_SESSION_COLUMNS = SESSION_COLUMNS[8:]
+"""What a commit may change; the rest of a session's row is written once."""
+
+TURN_COLUMNS = (
+    "session_key",
+    "number",
+    "parent",
+    "adopted",
+    "attempt_id",
+    "idempotency_key",
+    "request_hash",
+    "users_hash",
+    "path_hash",
+    "completion_id",
+    "request_id",
+    "messages",
+    "context",
+    "metadata",
+    "options",
+    "reply",
+    "confidence",
+    "evaluation",
+    "history",
+    "scenario_applied",
+    "prompt_tokens",
+    "completion_tokens",
+    "state",
+    "tool_calls",
+    "created_at",
+    "duration_us",
+    "changes",
+)
+USER_COLUMNS = ("namespace", "user_id", "created_at", "metadata", "profile")
+FAILED_COLUMNS = (
+    "namespace",
+    "session_id",
+    "user_id",
+    "attempt_id",
+    "request_id",
+    "reason",
+    "detail",
+    "messages",
+    "tool_calls",
+    "failed_at",
+    "duration_us",
+)
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_encode = msgspec.json.Encoder().encode
+_decode_messages = msgspec.json.Decoder(tuple[Message, ...]).decode
+_decode_changes = msgspec.json.Decoder(tuple[Change, ...]).decode
+_decode_tool_calls = msgspec.json.Decoder(tuple[ToolCallRecord, ...]).decode
+
+
+def to_microseconds(moment: datetime) -> int:
+    """Exact for every aware datetime; a float of seconds is not."""
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def from_microseconds(value: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=value)
+
+
+def _to_json(items: tuple[Any, ...]) -> str:
+    return _encode(items).decode() if items else "[]"
+
+
+def session_tail(session: SessionRecord) -> tuple[Any, ...]:
+    """The values of MUTABLE_SESSION_COLUMNS."""
+    scenario = session.scenario
+    return (
+        session.user_id,
+        session.head,
+        session.turn_count,
+        session.transcript_mode,
+        session.metadata_json,
+        scenario.id,
+        scenario.requested,
+        scenario.found,
+        session.seed_sha,
+        session.changed_bytes,
+        to_microseconds(session.updated_at),
+        None if session.closed_at is None else to_microseconds(session.closed_at),
+        session.version,
+    )
+
+
+def session_row(session: SessionRecord) -> tuple[Any, ...]:
+    return (
+        session.key,
+        session.namespace,
+        session.session_id,
+        session.chat_id,
+        session.agent,
+        session.minted,
+        session.opened_by,
+        to_microseconds(session.created_at),
+        *session_tail(session),
+    )
+
+
+def read_session(row: Row) -> SessionRecord:
+    return SessionRecord(
+        key=row[0],
+        namespace=row[1],
+        session_id=row[2],
+        chat_id=row[3],
+        agent=row[4],
+        minted=bool(row[5]),
+        opened_by=row[6],
+        created_at=from_microseconds(row[7]),
+        user_id=row[8],
+        head=row[9],
+        turn_count=row[10],
+        transcript_mode=bool(row[11]),
+        metadata_json=row[12],
+        scenario=ScenarioRef(row[13], row[14], bool(row[15])),
+        seed_sha=row[16],
+        changed_bytes=row[17],
+        updated_at=from_microseconds(row[18]),
+        closed_at=None if row[19] is None else from_microseconds(row[19]),
+        version=row[20],
+    )
+
+
+def turn_row(session_key: int, turn: TurnRecord) -> tuple[Any, ...]:
+    return (
+        session_key,
+        turn.number,
+        turn.parent,
+        turn.adopted,
+        turn.attempt_id,
+        turn.idempotency_key,
+        turn.request_hash,
+        turn.users_hash,
+        turn.path_hash,
+        turn.completion_id,
+        turn.request_id,
+        _to_json(turn.messages),
+        turn.context_json,
+        turn.metadata_json,
+        turn.options_json,
+        turn.reply,
+        turn.confidence,
+        turn.evaluation_json,
+        int(turn.history),
+        turn.scenario_applied,
+        turn.prompt_tokens,
+        turn.completion_tokens,
+        turn.state_json,
+        _to_json(turn.tool_calls),
+        to_microseconds(turn.created_at),
+        turn.duration_us,
+        _to_json(turn.changes),
+    )
+
+
+def read_turn(row: Row) -> TurnRecord:
+    applied = row[19]
+    return TurnRecord(
+        number=row[1],
+        parent=row[2],
+        adopted=bool(row[3]),
+        attempt_id=row[4],
+        idempotency_key=row[5],
+        request_hash=row[6],
+        users_hash=row[7],
+        path_hash=row[8],
+        completion_id=row[9],
+        request_id=row[10],
+        messages=_decode_messages(row[11]),
+        context_json=row[12],
+        metadata_json=row[13],
+        options_json=row[14],
+        reply=row[15],
+        confidence=row[16],
+        evaluation_json=row[17],
+        history=History(row[18]),
+        scenario_applied=None if applied is None else bool(applied),
+        prompt_tokens=row[20],
+        completion_tokens=row[21],
+        state_json=row[22],
+        tool_calls=() if row[23] == "[]" else _decode_tool_calls(row[23]),
+        created_at=from_microseconds(row[24]),
+        duration_us=row[25],
+        changes=() if row[26] == "[]" else _decode_changes(row[26]),
+    )
+
+
+def user_row(user: UserRecord) -> tuple[Any, ...]:
+    return (user.namespace, user.user_id, to_microseconds(user.created_at), user.metadata_json, user.profile_json)
+
+
+def read_user(row: Row) -> UserRecord:
+    return UserRecord(
+        namespace=row[0],
+        user_id=row[1],
+        created_at=from_microseconds(row[2]),
+        metadata_json=row[3],
+        profile_json=row[4],
+    )
+
+
+def failed_row(failed: FailedTurn) -> tuple[Any, ...]:
+    return (
+        failed.namespace,
+        failed.session_id,
+        failed.user_id,
+        failed.attempt_id,
+        failed.request_id,
+        failed.reason,
+        failed.detail,
+        _to_json(failed.messages),
+        _to_json(failed.tool_calls),
+        to_microseconds(failed.failed_at),
+        failed.duration_us,
+    )
+
+
+def read_failed(row: Row) -> FailedTurn:
+    return FailedTurn(
+        namespace=row[0],
+        session_id=row[1],
+        user_id=row[2],
+        attempt_id=row[3],
+        request_id=row[4],
+        reason=row[5],
+        detail=row[6],
+        messages=_decode_messages(row[7]),
+        tool_calls=_decode_tool_calls(row[8]),
+        failed_at=from_microseconds(row[9]),
+        duration_us=row[10],
+    )

@@ -1,0 +1,162 @@
+"""SQLite: one file, one process that writes to it."""
+
+import os
+import sqlite3
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import sqlalchemy as sa
+
+from greenroom.storage.database import Database, close_quietly
+from greenroom.storage.faults import DatabaseRefused
+from greenroom.storage.location import Location
+from greenroom.storage.migrating import check_revision, migrate
+from greenroom.storage.ownership import Ownership
+
+_PAGE_CACHE_KIB = 16_384
+
+
+class SqliteDatabase(Database):
+    """Besides opening the file it watches that the file stays the one it opened.
+
+    A file that was removed, replaced or damaged under us is not written to: all connections are closed first (the last
+    one to close an old file removes the `-wal` beside it by name), then the file that stands there now is opened.
+    """
+
+    def __init__(self, location: Location, *, read_only: bool, busy_seconds: float) -> None:
+        super().__init__(location.name, exclusive=not read_only, mark="?")
+        assert location.file is not None
+        self._file: Path = location.file
+        self._path = str(location.file)
+        self._read_only = read_only
+        self._busy_seconds = busy_seconds
+        self._ownership = Ownership(location.file)
+        self._identity: tuple[int, int] | None = None
+        self._suspect = False
+        self._damage: tuple[int, ...] | None = None
+        self._writing = self._engine("rwc", "BEGIN IMMEDIATE")
+        self._reading = self._engine("rw", "BEGIN")
+
+    def acquire(self) -> None:
+        if self._read_only:
+            return
+        if not self._file.parent.is_dir():
+            raise DatabaseRefused(f"the folder of the {self.name} does not exist")
+        self._ownership.take()
+
+    def release(self) -> None:
+        self._ownership.release()
+
+    def connect(self, *, write: bool) -> sa.Connection:
+        if write:
+            return self._open_to_write()
+        if self._suspect or self._damage is not None:
+            raise DatabaseRefused(f"{self.name} is damaged or was replaced")
+        if not self._file.exists():
+            raise DatabaseRefused(f"{self.name} does not exist")
+        connection = self._reading.connect()
+        if self._read_only:
+            with connection.begin():
+                check_revision(connection, self.name)
+        return connection
+
+    def _open_to_write(self) -> sa.Connection:
+        if self._identity is not None and not self._file.exists():
+            raise DatabaseRefused(f"{self.name} is gone")
+        if self._damage is not None and self._damage == self._signature():
+            raise DatabaseRefused(f"{self.name} is damaged: put a good copy in its place")
+        if self._suspect or self._damage is not None:
+            self.close_links(write=False)
+        connection = self._writing.connect()
+        try:
+            if self._damage is not None:
+                self._check(connection)
+            migrate(connection, self.name)
+        except BaseException:
+            close_quietly(connection)
+            raise
+        status = os.stat(self._path)
+        self._identity = status.st_dev, status.st_ino
+        self._suspect = False
+        self._damage = None
+        return connection
+
+    def _check(self, connection: sa.Connection) -> None:
+        with connection.begin():
+            found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+        if found != "ok":
+            raise DatabaseRefused(f"{self.name} is damaged: {found}")
+
+    def verify(self) -> None:
+        if self._damage is not None:
+            raise DatabaseRefused(f"{self.name} is damaged")
+        try:
+            status = os.stat(self._path)
+        except OSError as error:
+            self._suspect = True
+            raise DatabaseRefused(f"{self.name} is gone: {error.strerror}") from None
+        if self._suspect or (status.st_dev, status.st_ino) != self._identity:
+            self._suspect = True
+            raise DatabaseRefused(f"{self.name} was replaced")
+
+    def inspect(self, connection: sa.Connection) -> None:
+        """On a connection of its own: pages that `connection` keeps in memory would hide a damaged file."""
+        if not self._read_only:
+            self.verify()
+        fresh = self._reading.connect()
+        try:
+            with fresh.begin():
+                fresh.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar()
+                fresh.exec_driver_sql("SELECT key FROM sessions ORDER BY key DESC LIMIT 1").scalar()
+        finally:
+            close_quietly(fresh)
+
+    def is_lost(self, connection: sa.Connection) -> bool:
+        """Only for being another file: a database that is locked or full is so for a new connection too."""
+        return self._suspect and self._damage is None
+
+    def damaged(self) -> None:
+        self._damage = self._signature()
+
+    def _signature(self) -> tuple[int, ...]:
+        try:
+            status = os.stat(self._path)
+        except OSError:
+            return ()
+        return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+    def token(self, connection: sa.Connection) -> object:
+        return None
+
+    def settle(self, connection: sa.Connection, token: object) -> None:
+        """A COMMIT that failed here did not happen: there is no other side."""
+
+    def _engine(self, mode: str, begin: str) -> sa.Engine:
+        def open_file() -> sqlite3.Connection:
+            # Transactions begin and end where SQLAlchemy says, not where the driver guesses.
+            return sqlite3.connect(
+                f"file:{quote(self._path)}?mode={mode}",
+                uri=True,
+                isolation_level=None,
+                timeout=self._busy_seconds,
+                check_same_thread=False,
+            )
+
+        engine = sa.create_engine("sqlite://", creator=open_file, poolclass=sa.NullPool)
+
+        @sa.event.listens_for(engine, "connect")
+        def set_pragmas(connection: sqlite3.Connection, record: Any) -> None:
+            if self._read_only:
+                connection.execute("PRAGMA query_only = ON")
+            else:
+                connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA foreign_keys = ON")
+            connection.execute(f"PRAGMA cache_size = -{_PAGE_CACHE_KIB}")
+
+        @sa.event.listens_for(engine, "begin")
+        def begin_transaction(connection: sa.Connection) -> None:
+            connection.exec_driver_sql(begin)
+
+        return engine

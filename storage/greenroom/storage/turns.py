@@ -1,0 +1,143 @@
+"""Turns as they are read: by path, by hash, by attempt, by idempotency key. Each runs in the caller's transaction."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from greenroom.core.records import Candidate, Page, Path, SessionRecord, Snapshot, TurnRecord
+from greenroom.storage.paging import encode_token
+from greenroom.storage.rows import SESSION_COLUMNS, TURN_COLUMNS, read_session, read_turn
+from greenroom.storage.sessions import SESSION_FIELDS
+from greenroom.storage.tables import sessions, turns
+
+_TURN_FIELDS: list[sa.Column[Any]] = [turns.c[name] for name in TURN_COLUMNS]
+_CANDIDATES_A_HASH = 100
+
+
+class HotQueries:
+    """The two reads that every turn of a session not in memory needs, as text for the driver."""
+
+    def __init__(self, mark: str) -> None:
+        self._session = (
+            f"SELECT {', '.join(SESSION_COLUMNS)} FROM sessions WHERE namespace = {mark} AND session_id = {mark}"
+        )
+        fields = ", ".join(f"t.{name}" for name in TURN_COLUMNS[:-1])
+        self._path = f"""
+            WITH RECURSIVE path(number, parent) AS (
+                SELECT number, parent FROM turns WHERE session_key = {mark} AND number = {mark}
+                UNION ALL
+                SELECT t.number, t.parent FROM path JOIN turns t ON t.session_key = {mark} AND t.number = path.parent
+            ), covered(turn) AS (
+                SELECT coalesce(max(s.turn), 0) FROM snapshots s
+                WHERE s.session_key = {mark} AND s.turn IN (SELECT number FROM path)
+            )
+            SELECT {fields}, CASE WHEN t.number > covered.turn THEN t.changes ELSE '[]' END, covered.turn
+            FROM path JOIN turns t ON t.session_key = {mark} AND t.number = path.number CROSS JOIN covered
+            ORDER BY t.number
+        """
+        self._overlay = f"SELECT overlay FROM snapshots WHERE session_key = {mark} AND turn = {mark}"
+
+    def load_session(self, connection: sa.Connection, namespace: str, session_id: str) -> SessionRecord | None:
+        cursor = connection.connection.cursor()
+        try:
+            cursor.execute(self._session, (namespace, session_id))
+            row = cursor.fetchone()
+        finally:
+            cursor.close()
+        return None if row is None else read_session(row)
+
+    def load_path(self, connection: sa.Connection, key: int, number: int) -> Path:
+        if number == 0:
+            return Path(())
+        cursor = connection.connection.cursor()
+        try:
+            cursor.execute(self._path, (key, number, key, key, key))
+            rows = cursor.fetchall()
+            covered = rows[0][-1] if rows else 0
+            if not covered:
+                return Path(tuple(map(read_turn, rows)))
+            cursor.execute(self._overlay, (key, covered))
+            overlay = cursor.fetchone()
+        finally:
+            cursor.close()
+        assert overlay is not None
+        return Path(tuple(map(read_turn, rows)), Snapshot(covered, overlay[0]))
+
+
+def find_candidates(connection: sa.Connection, key: int, users_hashes: Sequence[bytes]) -> list[Candidate]:
+    rank = sa.func.row_number().over(partition_by=turns.c.users_hash, order_by=turns.c.number.desc()).label("rank")
+    found = (
+        sa.select(turns.c.number, turns.c.users_hash, turns.c.path_hash, rank)
+        .where(turns.c.session_key == key, turns.c.users_hash.in_(users_hashes))
+        .subquery()
+    )
+    query = (
+        sa.select(found.c.number, found.c.users_hash, found.c.path_hash)
+        .where(found.c.rank <= _CANDIDATES_A_HASH)
+        .order_by(found.c.number.desc())
+    )
+    return [Candidate(*row) for row in connection.execute(query)]
+
+
+def find_attempt(connection: sa.Connection, attempt_id: str) -> tuple[SessionRecord, TurnRecord] | None:
+    return _find(connection, turns.c.attempt_id == attempt_id)
+
+
+def find_idempotent(
+    connection: sa.Connection, namespace: str, session_id: str, key: str, opened_by: str, since: int
+) -> tuple[SessionRecord, TurnRecord] | None:
+    conditions = [
+        turns.c.idempotency_key == key,
+        # As the partial index says it, or SQLite cannot know that the parameter is not empty.
+        turns.c.idempotency_key != sa.literal_column("''"),
+        turns.c.created_at >= since,
+        sessions.c.namespace == namespace,
+        sessions.c.opened_by == opened_by,
+    ]
+    if session_id:
+        conditions.append(sessions.c.session_id == session_id)
+    return _find(connection, *conditions)
+
+
+def _find(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> tuple[SessionRecord, TurnRecord] | None:
+    query = (
+        sa.select(*SESSION_FIELDS, *_TURN_FIELDS)
+        .join_from(turns, sessions, turns.c.session_key == sessions.c.key)
+        .where(*conditions)
+        .order_by(turns.c.created_at.desc())
+        .limit(1)
+    )
+    row = connection.execute(query).first()
+    if row is None:
+        return None
+    width = len(SESSION_FIELDS)
+    return read_session(row[:width]), read_turn(row[width:])
+
+
+def list_turns(connection: sa.Connection, key: int, page_size: int, after: int | None) -> Page[TurnRecord]:
+    query = (
+        sa.select(*_TURN_FIELDS)
+        .where(turns.c.session_key == key, turns.c.number > (after or 0))
+        .order_by(turns.c.number)
+        .limit(page_size + 1)
+    )
+    rows = connection.execute(query).all()
+    items = tuple(read_turn(row) for row in rows[:page_size])
+    return Page(items, encode_token(items[-1].number) if len(rows) > page_size else "")
+
+
+def load_turn(connection: sa.Connection, key: int, number: int) -> TurnRecord | None:
+    query = sa.select(*_TURN_FIELDS).where(turns.c.session_key == key, turns.c.number == number)
+    row = connection.execute(query).first()
+    return None if row is None else read_turn(row)
+
+
+def path_numbers(connection: sa.Connection, key: int, head: int) -> frozenset[int]:
+    start = sa.select(turns.c.number, turns.c.parent).where(turns.c.session_key == key, turns.c.number == head)
+    path = start.cte("path", recursive=True)
+    before = sa.select(turns.c.number, turns.c.parent).where(
+        turns.c.session_key == key, turns.c.number == path.c.parent
+    )
+    path = path.union_all(before)
+    return frozenset(connection.execute(sa.select(path.c.number)).scalars())
