@@ -1,0 +1,307 @@
+"""Chat in JSON to a turn in protobuf, and a stored reply back to JSON. Pure functions; free JSON passes through as text."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import msgspec
+
+from greenroom.edge.chat_request import ABSENT, NULL, OPTION_FIELDS, ChatMessage, ChatRequest, Part, parse_calls
+from greenroom.edge.errors import bad_request
+from greenroom.edge.identifiers import check_id
+from greenroom.edge.strict_json import check_free
+from greenroom.v1 import turn_pb2
+from greenroom.v1.agent_pb2 import Caller, RunTurnRequest
+
+MAX_METADATA_BYTES = 64 * 1024
+HISTORIES = {
+    number: name.removeprefix("HISTORY_").lower() for name, number in turn_pb2.History.items() if number
+}  # CHAT-08
+_CONTEXT_ROLES = frozenset({"system", "developer"})
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What a request says outside its body."""
+
+    session_id: str = ""
+    """From a header; the body's own wins (CHAT-03)."""
+    attempt_id: str = ""
+    idempotency_key: str = ""
+    request_id: str = ""
+    traceparent: str = ""
+    caller: Caller | None = None
+
+
+def to_turn(chat: ChatRequest, envelope: Envelope) -> RunTurnRequest:
+    """The turn that a chat request asks for, or 400 naming the field."""
+    if chat.n is not None and chat.n != 1:
+        raise bad_request("`n` must be 1: a turn has one reply", "n")
+    turn = RunTurnRequest(
+        session_id=_session_id(chat, envelope),
+        user_id=_user_id(chat),
+        attempt_id=envelope.attempt_id,
+        idempotency_key=envelope.idempotency_key,
+        request_id=envelope.request_id,
+        traceparent=envelope.traceparent,
+        caller=envelope.caller,
+    )
+    add = turn.messages.add
+    for index, message in enumerate(chat.messages):
+        if type(message.content) is str and message.tool_calls is ABSENT:
+            add(role=message.role, content=message.content, name=message.name, tool_call_id=message.tool_call_id)
+        else:
+            _add_odd(turn, index, message)
+    _check_order(chat.messages)
+    if chat.metadata is not ABSENT:
+        turn.metadata_json = free_object(chat.metadata, "metadata")
+    options = _options(chat)
+    if options:
+        turn.options_json = options
+    return turn
+
+
+def free_object(value: msgspec.Raw, field: str) -> str:
+    """A JSON object as its own text; empty for null. 400 when it is something else, too large or out of range."""
+    text = bytes(value)
+    if not text or text == NULL:
+        return ""
+    if text[:1] != b"{":
+        raise bad_request(f"`{field}` must be a JSON object", field)
+    if len(text) > MAX_METADATA_BYTES:
+        raise bad_request(f"`{field}` must not be larger than 64 KiB", field)
+    check_free(value, field)
+    return text.decode()
+
+
+def answered_calls(messages: list[ChatMessage]) -> list[str]:
+    """The ids of our own calls that the request's last messages answer (CHAT-19); empty when the last is no `tool`."""
+    ids = []
+    for index in range(len(messages) - 1, -1, -1):
+        message = messages[index]
+        if message.role != "tool":
+            break
+        if not message.tool_call_id:
+            field = f"messages[{index}].tool_call_id"
+            raise bad_request(f"`{field}` must name the call that this message answers", field)
+        ids.append(message.tool_call_id)
+    return ids
+
+
+def _session_id(chat: ChatRequest, envelope: Envelope) -> str:
+    if chat.session_id:
+        return check_id(chat.session_id, "session_id")
+    if chat.sessionId:
+        return check_id(chat.sessionId, "sessionId")
+    return envelope.session_id
+
+
+def _user_id(chat: ChatRequest) -> str:
+    if chat.user_id:
+        return check_id(chat.user_id, "user_id")
+    return check_id(chat.user, "user") if chat.user else ""
+
+
+def _add_odd(turn: RunTurnRequest, index: int, message: ChatMessage) -> None:
+    """Adds a message whose content is parts or null, or that carries tool calls."""
+    field = f"messages[{index}]"
+    calls = None
+    if (
+        message.tool_calls is not ABSENT
+        and message.role == "assistant"
+        and parse_calls(message.tool_calls, f"{field}.tool_calls")
+    ):
+        calls = bytes(message.tool_calls).decode()
+    content = message.content
+    if content is None:
+        if calls is None:
+            raise bad_request(f"`{field}.content` is required", f"{field}.content")
+    elif not isinstance(content, str):
+        content = _joined(content, f"{field}.content")
+    turn.messages.add(
+        role=message.role,
+        content=content,
+        name=message.name,
+        tool_calls_json=calls,
+        tool_call_id=message.tool_call_id,
+    )
+
+
+def _joined(parts: list[Part], field: str) -> str:
+    """Text parts as one text, a line each (CHAT-04)."""
+    if not parts:
+        raise bad_request(f"`{field}` must not be empty", field)
+    texts = []
+    for index, part in enumerate(parts):
+        if part.type != "text":
+            where = f"{field}[{index}]"
+            raise bad_request(f"`{where}` is a part of type {part.type[:40]!r}: only text is supported", where)
+        if part.text is None:
+            where = f"{field}[{index}].text"
+            raise bad_request(f"`{where}` is required", where)
+        texts.append(part.text)
+    return "\n".join(texts)
+
+
+def _check_order(messages: list[ChatMessage]) -> None:
+    """CHAT-04: who may have the last word."""
+    if not messages:
+        raise bad_request("`messages` must not be empty", "messages")
+    last = messages[-1].role
+    if last in {"user", "tool"} or all(message.role in _CONTEXT_ROLES for message in messages):
+        return
+    raise bad_request(f"The last message must be from the user, it is from the {last}", "messages")
+
+
+def _options(chat: ChatRequest) -> str:
+    sent: dict[str, msgspec.Raw] = {}
+    for name in OPTION_FIELDS:
+        value: msgspec.Raw = getattr(chat, name)
+        if value is not ABSENT and bytes(value) != NULL:
+            check_free(value, name)
+            sent[name] = value
+    return msgspec.json.encode(sent).decode() if sent else ""
+
+
+class Function(msgspec.Struct):
+    """What a call called."""
+
+    name: str
+    arguments: str
+    result: msgspec.Raw
+
+
+class Call(msgspec.Struct, omit_defaults=True):
+    """One tool call as chat shows it (CHAT-10)."""
+
+    id: str
+    type: str
+    function: Function
+    index: int | None = None
+    """In a stream only (STREAM-03)."""
+
+
+class ReplyMessage(msgspec.Struct, omit_defaults=True):
+    """The agent's message."""
+
+    role: str
+    content: str
+    tool_calls: list[Call] | None = None
+
+
+class Choice(msgspec.Struct):
+    """The one choice."""
+
+    index: int
+    message: ReplyMessage
+    finish_reason: str
+
+
+class ReplyScenario(msgspec.Struct, omit_defaults=True):
+    """USER-06."""
+
+    id: str
+    requested: str | None
+    found: bool
+    applied: bool | None = None
+
+
+class ReplyMetadata(msgspec.Struct, omit_defaults=True, kw_only=True):
+    """CHAT-08."""
+
+    agent_confidence: float | None = None
+    response_time_ms: int
+    tools_used: list[str]
+    turn: int
+    history: str | None
+    scenario: ReplyScenario
+    tool_trace: list[Call] | None = None
+
+
+class ReplyUsage(msgspec.Struct):
+    """Three ints (CHAT-05)."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+
+
+class Completion(msgspec.Struct, kw_only=True):
+    """The body of a reply, in the order it is written."""
+
+    id: str
+    object: str
+    created: int
+    model: str
+    choices: list[Choice]
+    usage: ReplyUsage
+    session_id: str
+    chat_id: str
+    metadata: ReplyMetadata
+    evaluation_metadata: msgspec.Raw
+
+
+_encoder = msgspec.json.Encoder()
+
+
+def from_reply(reply: turn_pb2.Reply, *, trace_in_metadata: bool = False, show_calls: bool = True) -> bytes:
+    """The stored reply as the body of a chat completion (CHAT-05..10), the same bytes whenever it is asked for."""
+    calls = calls_of(reply.tool_calls) if show_calls and reply.tool_calls else None
+    message = ReplyMessage("assistant", reply.text, None if trace_in_metadata else calls)
+    return _encoder.encode(
+        Completion(
+            id=reply.completion_id,
+            object="chat.completion",
+            created=reply.created_at.seconds,
+            model=reply.agent,
+            choices=[Choice(0, message, "stop")],
+            usage=usage_of(reply),
+            session_id=reply.session_id,
+            chat_id=reply.chat_id,
+            metadata=metadata_of(reply, calls if trace_in_metadata else None),
+            evaluation_metadata=msgspec.Raw(reply.evaluation_json or "{}"),
+        )
+    )
+
+
+def calls_of(calls: Iterable[turn_pb2.ToolCall], *, indexed: bool = False) -> list[Call]:
+    """Tool calls in order of start."""
+    return [
+        Call(
+            call.id,
+            "function",
+            Function(call.name, call.arguments_json or "{}", msgspec.Raw(call.result_json or "null")),
+            index if indexed else None,
+        )
+        for index, call in enumerate(calls)
+    ]
+
+
+def tools_used(reply: turn_pb2.Reply) -> list[str]:
+    """Names in order of first use (CHAT-08)."""
+    return list(dict.fromkeys([call.name for call in reply.tool_calls]))
+
+
+def usage_of(reply: turn_pb2.Reply) -> ReplyUsage:
+    """The turn's tokens."""
+    usage = reply.usage
+    sent, said = usage.prompt_tokens, usage.completion_tokens
+    return ReplyUsage(sent, said, sent + said)
+
+
+def metadata_of(reply: turn_pb2.Reply, trace: list[Call] | None) -> ReplyMetadata:
+    """The time is the stored one, so that a replay is equal byte for byte (CHAT-15)."""
+    scenario = reply.scenario
+    return ReplyMetadata(
+        agent_confidence=reply.confidence if reply.HasField("confidence") else None,
+        response_time_ms=(reply.duration_us + 500) // 1000,
+        tools_used=tools_used(reply) if reply.tool_calls else [],
+        turn=reply.number,
+        history=HISTORIES.get(reply.history),
+        scenario=ReplyScenario(
+            scenario.id,
+            scenario.requested or None,
+            scenario.found,
+            scenario.applied if scenario.HasField("applied") else None,
+        ),
+        tool_trace=trace,
+    )

@@ -1,0 +1,370 @@
+"""The bodies, for the OpenAPI document. Requests are parsed by msgspec; a test holds the two together."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SessionId = Annotated[
+    str | None, Field(max_length=128, description="1 to 128 printable characters without / ? # %. Absent: minted.")
+]
+JsonObject = dict[str, Any]
+ToolTrace = Literal["message", "metadata"]
+
+
+class Accepting(BaseModel):
+    """Unknown fields are accepted (CHAT-03)."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class Error(BaseModel):
+    """What went wrong."""
+
+    message: str
+    type: str
+    code: str
+    param: str | None = Field(None, description="The field that is wrong.")
+    request_id: str | None = None
+
+
+class ErrorBody(BaseModel):
+    """The one shape of every failure (ERR-01)."""
+
+    error: Error
+
+
+class Part(Accepting):
+    """A part of a message's content."""
+
+    type: Literal["text"]
+    text: str
+
+
+class Function(Accepting):
+    """What a carried tool call called."""
+
+    name: str
+    arguments: str
+
+
+class CarriedCall(Accepting):
+    """A tool call on a carried assistant message."""
+
+    id: str
+    function: Function
+
+
+class ChatMessage(Accepting):
+    """One message of the conversation."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: str | list[Part] | None = Field(None, description="null only on an assistant message with tool calls.")
+    name: str | None = None
+    tool_calls: list[CarriedCall] | None = None
+    tool_call_id: str | None = None
+
+
+class StreamOptions(Accepting):
+    """How a stream ends."""
+
+    include_usage: bool | None = None
+
+
+class ChatRequest(Accepting):
+    """A turn to run. The last message is the user's, or all are system messages."""
+
+    messages: list[ChatMessage] = Field(min_length=1)
+    user_id: str | None = Field(None, max_length=128)
+    session_id: SessionId = None
+    metadata: JsonObject | None = Field(None, description="Any JSON object up to 64 KiB; comes back unaltered.")
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    n: Literal[1] | None = None
+    sessionId: SessionId = None
+    user: str | None = Field(None, max_length=128, description="Stands in for `user_id`.")
+    model: Any = None
+    temperature: Any = None
+    top_p: Any = None
+    max_tokens: Any = None
+    max_completion_tokens: Any = None
+    presence_penalty: Any = None
+    frequency_penalty: Any = None
+    stop: Any = None
+    seed: Any = None
+    response_format: Any = None
+    reasoning_effort: Any = None
+
+
+class CalledFunction(BaseModel):
+    """What was called, with what, and what it returned."""
+
+    name: str
+    arguments: str = Field(description="A JSON string.")
+    result: Any = Field(description='For a failed call `{"error": {"type", "message"}}`.')
+
+
+class ToolCall(BaseModel):
+    """One execution of a tool (CHAT-10)."""
+
+    id: str
+    type: Literal["function"]
+    function: CalledFunction
+
+
+class ReplyMessage(BaseModel):
+    """The agent's message."""
+
+    role: Literal["assistant"]
+    content: str
+    tool_calls: list[ToolCall] | None = Field(None, description="In order of start; absent without calls.")
+
+
+class Choice(BaseModel):
+    """The one choice."""
+
+    index: Literal[0]
+    message: ReplyMessage
+    finish_reason: Literal["stop"]
+
+
+class Usage(BaseModel):
+    """Tokens, counted by a documented rule."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+
+
+class Scenario(BaseModel):
+    """Where the session's world began (USER-06)."""
+
+    id: str
+    requested: str | None
+    found: bool
+    applied: bool | None = Field(None, description="false: another scenario was asked for in mid-session.")
+
+
+class ReplyMetadata(BaseModel):
+    """CHAT-08. More keys may follow."""
+
+    agent_confidence: float | None = Field(None, ge=0, le=1)
+    response_time_ms: int
+    tools_used: list[str]
+    turn: int
+    history: Literal["new", "next", "continued", "went_back", "started_over", "adopted"] | None
+    scenario: Scenario
+    tool_trace: list[ToolCall] | None = None
+
+
+class Completion(BaseModel):
+    """The stored reply (CHAT-05)."""
+
+    id: str
+    object: Literal["chat.completion"]
+    created: int
+    model: str
+    choices: list[Choice]
+    usage: Usage
+    session_id: str
+    chat_id: str
+    metadata: ReplyMetadata
+    evaluation_metadata: JsonObject
+
+
+class Model(BaseModel):
+    """One agent."""
+
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: str
+    description: str
+
+
+class Models(BaseModel):
+    """The agents."""
+
+    object: Literal["list"]
+    data: list[Model]
+
+
+class UserRequest(Accepting):
+    """A user to create."""
+
+    user_id: str = Field(pattern=r"^[A-Za-z0-9_.:@+-]{1,64}$")
+    metadata: JsonObject | None = None
+    profile: JsonObject | None = None
+
+
+class UserCreated(BaseModel):
+    """USER-01."""
+
+    user_id: str
+    created_at: str
+    status: Literal["active"]
+
+
+class User(UserCreated):
+    """USER-04."""
+
+    metadata: JsonObject
+    profile: JsonObject
+
+
+class SessionRequest(Accepting):
+    """A session to open."""
+
+    session_id: SessionId = None
+    user_id: str | None = Field(None, max_length=128)
+    metadata: JsonObject | None = None
+
+
+class Session(BaseModel):
+    """A session as stored."""
+
+    session_id: str
+    chat_id: str
+    user_id: str | None
+    agent: str
+    created_at: str
+    updated_at: str
+    closed_at: str | None
+    turn_count: int
+    head: int = Field(description="The newest turn on the current path; 0 before the first.")
+    transcript_mode: bool
+    metadata: JsonObject
+    scenario: Scenario
+
+
+class SessionOpened(Session):
+    """SESSION-03."""
+
+    sessionId: str
+
+
+class SessionPage(BaseModel):
+    """Newest first."""
+
+    sessions: list[Session]
+    next_page_token: str = Field(description="Empty on the last page.")
+
+
+class Change(BaseModel):
+    """One record; `before` is absent when it was created, `after` when it was deleted."""
+
+    collection: str
+    key: str | None
+    before: Any = None
+    after: Any = None
+
+
+class StoredCall(ToolCall):
+    """A tool call with its timing and effects."""
+
+    ok: bool
+    started_ms: float
+    duration_ms: float
+    changes: list[Change]
+
+
+class StoredMessage(BaseModel):
+    """A message as it was sent."""
+
+    role: str
+    content: str | None
+    name: str | None = None
+    tool_calls: list[Any] | None = None
+    tool_call_id: str | None = None
+
+
+class StoredReply(BaseModel):
+    """What the agent said."""
+
+    id: str
+    role: Literal["assistant"]
+    content: str
+
+
+class Turn(BaseModel):
+    """A stored turn."""
+
+    turn: int
+    parent: int
+    superseded: bool
+    adopted: bool
+    created_at: str
+    duration_ms: float
+    messages: list[StoredMessage]
+    reply: StoredReply
+    tool_calls: list[StoredCall]
+    agent_confidence: float | None
+    evaluation_metadata: JsonObject
+    history: str | None
+    usage: Usage
+    metadata: JsonObject
+    state: Any
+    changes: list[Change]
+    request_id: str
+
+
+class FailedTurn(BaseModel):
+    """An attempt that left nothing in the session."""
+
+    failed_at: str
+    reason: str
+    detail: str
+    duration_ms: float
+    messages: list[StoredMessage]
+    tool_calls: list[StoredCall]
+    request_id: str
+
+
+class TurnPage(BaseModel):
+    """In commit order."""
+
+    turns: list[Turn]
+    next_page_token: str
+    failed: list[FailedTurn]
+
+
+class Chat(Session, TurnPage):
+    """A session with its turns."""
+
+
+class World(BaseModel):
+    """The world after a turn (SESSION-02)."""
+
+    session_id: str
+    turn: int
+    world: JsonObject
+    sha256: str = Field(description="Over the world as JSON with sorted keys, no white space, numbers as stored.")
+    changes: list[Change]
+
+
+State = Literal["healthy", "degraded", "unhealthy"]
+
+
+class HealthMetrics(BaseModel):
+    """Measured over the last five minutes, and on the edge's own process."""
+
+    response_time_avg: float = Field(description="Milliseconds.")
+    error_rate: float = Field(description="Percent of responses that were 5xx.")
+    memory_usage: float = Field(description="Percent of the machine's memory.")
+    cpu_usage: float = Field(description="Percent of one processor.")
+
+
+class Health(BaseModel):
+    """HEALTH-01..03."""
+
+    status: State
+    timestamp: str
+    version: str
+    uptime: int = Field(description="Whole seconds.")
+    dependencies: dict[str, State]
+    metrics: HealthMetrics
+
+
+class Probe(BaseModel):
+    """HEALTH-04."""
+
+    status: Literal["alive", "ready", "not_ready"]

@@ -1,0 +1,28 @@
+"""A fake core, and an edge in front of it."""
+
+from collections.abc import AsyncIterator
+
+import httpx2
+import pytest
+from edge_running import KEYS, in_process, options
+from fake_core import FakeCore
+
+
+@pytest.fixture
+async def core() -> AsyncIterator[FakeCore]:
+    fake = FakeCore()
+    await fake.start()
+    yield fake
+    await fake.stop()
+
+
+@pytest.fixture
+async def client(core: FakeCore) -> AsyncIterator[httpx2.AsyncClient]:
+    async with in_process(options(core.target)) as client:
+        yield client
+
+
+@pytest.fixture
+async def keyed(core: FakeCore) -> AsyncIterator[httpx2.AsyncClient]:
+    async with in_process(options(core.target), KEYS.get) as client:
+        yield client
