@@ -104,5 +104,18 @@ def test_the_makefile_explains_every_target_it_promises() -> None:
     shown = subprocess.run(
         ["make", "--no-print-directory"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout
-    for target in ["help", "install", "serve", "test", "check", "proto", "bench", "soak", "interop", "up", "down", "clean"]:
+    for target in [
+        "help",
+        "install",
+        "serve",
+        "test",
+        "check",
+        "proto",
+        "bench",
+        "soak",
+        "interop",
+        "up",
+        "down",
+        "clean",
+    ]:
         assert f" {target} " in shown.replace("\x1b[1m", " ").replace("\x1b[0m", " "), target

@@ -1,0 +1,1 @@
+"""The commands, the settings, and the only place that wires the layers together."""

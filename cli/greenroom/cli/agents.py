@@ -1,0 +1,82 @@
+"""From AGENT to an agent: `support`, or `module:attribute` from the current folder."""
+
+import difflib
+import importlib
+import logging
+import sys
+from pathlib import Path
+from types import ModuleType
+
+from greenroom.cli.process import CannotStart
+from greenroom.core.agent import Agent, AgentError, as_agent
+
+logger = logging.getLogger(__name__)
+
+BUNDLED = {"support": "greenroom.agents.support:agent"}
+
+
+def load_agent(name: str) -> Agent:
+    """Raises `CannotStart` with what to do about it."""
+    target = BUNDLED.get(name, name)
+    module_name, colon, attribute = target.partition(":")
+    if not colon or not module_name or not attribute:
+        raise CannotStart(_unclear(name))
+    if module_name.endswith(".py") or "/" in module_name:
+        dotted = module_name.removesuffix(".py").removeprefix("./").replace("/", ".")
+        raise CannotStart(f"agent {name}: name the module, not its file: {dotted}:{attribute}")
+    module = _import(module_name, name)
+    found: object = module
+    for part in attribute.split("."):
+        if not hasattr(found, part):
+            raise CannotStart(f"agent {name}: {module_name} has no {attribute}{_nearest_names(module, attribute)}")
+        found = getattr(found, part)
+    try:
+        return as_agent(found, name)
+    except AgentError as problem:
+        raise CannotStart(f"agent {name}: {problem}{_agents_there(module, attribute)}") from None
+
+
+def _unclear(name: str) -> str:
+    if Path(f"{name}.py").is_file():
+        return f"agent {name}: say which object of the module it is, for instance {name}:agent"
+    known = ", ".join(BUNDLED)
+    return f"agent {name}: there is no such agent; give {known}, or module:attribute from the current folder"
+
+
+def _import(module_name: str, name: str) -> ModuleType:
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        return importlib.import_module(module_name)
+    except ModuleNotFoundError as problem:
+        missing = problem.name or ""
+        if module_name == missing or module_name.startswith(f"{missing}."):
+            raise CannotStart(f"agent {name}: no module {missing} in {here}{_nearest_modules(missing)}") from None
+        raise CannotStart(f"agent {name}: {module_name} imports {missing}, which is not installed") from None
+    except Exception as problem:  # an author's module may raise anything while it is imported
+        logger.exception("importing %s failed", module_name)
+        raise CannotStart(
+            f"agent {name}: importing {module_name} failed: {type(problem).__name__}: {problem}"
+        ) from None
+
+
+def _nearest_modules(missing: str) -> str:
+    there = [path.stem for path in Path.cwd().glob("*.py")] + [
+        path.parent.name for path in Path.cwd().glob("*/__init__.py")
+    ]
+    return _suggest(difflib.get_close_matches(missing, there, n=3))
+
+
+def _nearest_names(module: ModuleType, attribute: str) -> str:
+    public = [name for name in vars(module) if not name.startswith("_")]
+    agents = [name for name in public if isinstance(getattr(module, name), Agent)]
+    return _suggest(difflib.get_close_matches(attribute, public, n=3) or agents)
+
+
+def _agents_there(module: ModuleType, attribute: str) -> str:
+    return _suggest([name for name, value in vars(module).items() if isinstance(value, Agent) and name != attribute])
+
+
+def _suggest(names: list[str]) -> str:
+    return f"; did you mean {' or '.join(names)}?" if names else ""

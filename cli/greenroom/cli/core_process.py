@@ -1,0 +1,138 @@
+"""The core's process: an agent, its store and the gRPC server around them."""
+
+import asyncio
+import contextlib
+import dataclasses
+import logging
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from greenroom.cli.agents import load_agent
+from greenroom.cli.exposure import shown
+from greenroom.cli.metrics import serve_metrics
+from greenroom.cli.process import CannotStart, Ready
+from greenroom.cli.settings import Settings
+from greenroom.cli.setup import key_ring, set_up_log
+from greenroom.core.agent import AgentError
+from greenroom.core.core import Core
+from greenroom.core.errors import StoreUnavailable
+from greenroom.core.limits import Limits
+from greenroom.core.ports import Store
+from greenroom.core.rpc.server import CoreServer, Listeners, MutualTls
+from greenroom.core.served import Served
+from greenroom.storage import open_store
+
+logger = logging.getLogger(__name__)
+
+_PRUNE_SECONDS = (1.0, 3600.0)
+"""Least and longest pause between two looks for sessions past their time."""
+
+
+class CoreProcess:
+    """One core. It listens on the settings' TCP address, and on `unix_socket` when there is one."""
+
+    def __init__(self, settings: Settings, *, unix_socket: Path | None) -> None:
+        self._settings = settings
+        self._unix_socket = unix_socket
+
+    async def serve(self, ready: Ready, stop: asyncio.Event) -> None:
+        """Serves until `stop`; then refuses new turns, lets the ones in flight finish, and ends."""
+        settings = self._settings
+        log = set_up_log("core", settings)
+        keys = key_ring(settings)
+        store = self._store()
+        core = self._core(store)
+        server = CoreServer(
+            core,
+            self._listeners(),
+            keys=keys.authenticate if keys else None,
+            turn_log=log.stream if log.format == "json" else None,
+        )
+        await self._start(server)
+        addresses = {"grpc": shown(settings.grpc_host, server.port or 0), "grpc_port": server.port}
+        async with contextlib.AsyncExitStack() as stack:
+            if settings.retain is not None:
+                await stack.enter_async_context(_pruning(store, settings.retain))
+            if settings.metrics_port is not None:
+                metrics = stack.enter_context(
+                    serve_metrics(settings.metrics_host, settings.metrics_port, server.meters.registry, keys)
+                )
+                addresses |= {"metrics": f"http://{metrics}/metrics", "metrics_port": int(metrics.rpartition(":")[2])}
+            ready(addresses)
+            await stop.wait()
+            await server.drain(settings.drain_timeout)
+        await server.stop()
+
+    async def _start(self, server: CoreServer) -> None:
+        try:
+            await server.start()
+        except StoreUnavailable as problem:
+            raise CannotStart(problem.message, code=1) from None
+        except OSError as problem:
+            raise CannotStart(f"grpc_port: {problem}; choose another port, or 0 for any free one") from None
+        except Exception as problem:  # an author's start-up function may raise anything
+            logger.exception("starting the core failed")
+            raise CannotStart(f"agent {self._settings.agent}: {type(problem).__name__}: {problem}", code=1) from None
+
+    def _store(self) -> Store:
+        try:
+            return open_store(self._settings.database_url.get_secret_value())
+        except ValueError as problem:
+            raise CannotStart(f"database_url: {problem}") from None
+
+    def _core(self, store: Store) -> Core:
+        settings = self._settings
+        limits = Limits(
+            **{
+                field.name: getattr(settings, field.name)
+                for field in dataclasses.fields(Limits)
+                if hasattr(settings, field.name)
+            }
+        )
+        agent = load_agent(settings.agent)
+        try:
+            served = Served(agent, settings.agent, limits)
+        except AgentError as problem:
+            raise CannotStart(f"agent {settings.agent}: {problem}") from None
+        return Core(served, store, limits, replace_existing_users=settings.users_existing == "replace")
+
+    def _listeners(self) -> Listeners:
+        settings = self._settings
+        if self._unix_socket is not None and not os.access(self._unix_socket.parent, os.W_OK):
+            raise CannotStart(f"grpc_socket: the folder of {self._unix_socket} cannot be written to")
+        tls = None
+        if settings.grpc_tls_cert and settings.grpc_tls_key and settings.grpc_tls_ca:
+            tls = MutualTls(
+                key=settings.grpc_tls_key.read_bytes(),
+                certificates=settings.grpc_tls_cert.read_bytes(),
+                client_authority=settings.grpc_tls_ca.read_bytes(),
+            )
+        return Listeners(
+            unix_path=str(self._unix_socket) if self._unix_socket else None,
+            host=settings.grpc_host,
+            port=settings.grpc_port,
+            tls=tls,
+        )
+
+
+@contextlib.asynccontextmanager
+async def _pruning(store: Store, retain: float) -> AsyncIterator[None]:
+    """Drops sessions that have been idle for longer than `retain` seconds, as long as the context lasts."""
+    shortest, longest = _PRUNE_SECONDS
+
+    async def prune() -> None:
+        while True:
+            try:
+                if gone := await store.prune(retain):
+                    logger.info("dropped %d sessions that had been idle for too long", gone)
+            except StoreUnavailable as problem:
+                logger.warning("cannot drop idle sessions now: %s", problem.message)
+            await asyncio.sleep(min(longest, max(shortest, retain / 10)))
+
+    task = asyncio.create_task(prune())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])

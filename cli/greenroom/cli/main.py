@@ -1,0 +1,114 @@
+"""`greenroom …`: the commands. What they need beyond the settings is imported by the one that runs, for a quick start."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from greenroom.cli import keys
+from greenroom.cli.flags import takes_settings
+from greenroom.cli.process import CannotStart
+from greenroom.cli.sessions_commands import sessions
+from greenroom.cli.sources import WrongSetting, load
+from greenroom.cli.version import VERSION
+
+app = typer.Typer(
+    name="greenroom",
+    help="Hosts your chat agent where simulated users can reach it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+keys_app = typer.Typer(help="API keys.", no_args_is_help=True)
+app.add_typer(keys_app, name="keys")
+app.add_typer(sessions, name="sessions")
+
+AGENT = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="AGENT",
+        help="`support` (the default), or `module:attribute` from the current folder [GREENROOM_AGENT]",
+        show_default=False,
+    ),
+]
+FRESH = Annotated[bool, typer.Option("--fresh", help="Use a throw-away database, removed when the server stops.")]
+
+
+@app.command()
+@takes_settings("serve")
+def serve(agent: AGENT = None, fresh: FRESH = False, **flags: str) -> None:
+    """Serve an agent: HTTP and gRPC, two supervised processes, every turn stored."""
+    from greenroom.cli.serve import serve_both  # noqa: PLC0415  # each command imports what it alone needs
+
+    serve_both({**flags, **({"agent": agent} if agent else {})}, fresh=fresh)
+
+
+@app.command()
+@takes_settings("core")
+def core(agent: AGENT = None, **flags: str) -> None:
+    """Serve the core alone: the agent, its sessions and the gRPC services."""
+    from greenroom.cli.alone import core_alone  # noqa: PLC0415
+
+    core_alone({**flags, **({"agent": agent} if agent else {})})
+
+
+@app.command()
+@takes_settings("edge")
+def edge(**flags: str) -> None:
+    """Serve the edge alone: HTTP in front of a core that runs elsewhere."""
+    from greenroom.cli.alone import edge_alone  # noqa: PLC0415
+
+    edge_alone(flags)
+
+
+@keys_app.command("create")
+def create_key(
+    name: Annotated[str, typer.Argument(help="Whose key it is: NAME, or NAME@NAMESPACE.")],
+    scope: Annotated[str, typer.Option("--scope", help=f"Of {', '.join(keys.SCOPES)}, joined by commas.")] = "chat",
+) -> None:
+    """Make a key. It is shown once and stored nowhere; put the second line in GREENROOM_API_KEYS."""
+    key = keys.mint()
+    entry = f"{name}:{'+'.join(part.strip() for part in scope.split(','))}:{keys.hashed(key)}"
+    try:
+        keys.parse_keys(entry)
+    except keys.WrongKey as problem:
+        raise WrongSetting(str(problem).partition(": ")[2]) from None
+    typer.echo(key)
+    typer.echo(entry)
+
+
+@app.command()
+@takes_settings("store")
+def migrate(**flags: str) -> None:
+    """Bring the database's schema up to date. Servers do this themselves when they start."""
+    from greenroom.cli.database import migrate_database  # noqa: PLC0415
+
+    typer.echo(migrate_database(load(flags)))
+
+
+@app.command()
+def version() -> None:
+    """Show the version."""
+    typer.echo(VERSION)
+
+
+@app.command(hidden=True)
+def probe(target: Annotated[str, typer.Argument(help="http(s)://…/readyz, unix:/path or HOST:PORT.")]) -> None:
+    """Ask a server whether it is ready: exit code 0 if so. For health checks of containers."""
+    from greenroom.cli.probe import is_ready  # noqa: PLC0415
+
+    raise typer.Exit(0 if is_ready(target) else 1)
+
+
+def main() -> None:
+    """The console script."""
+    try:
+        app(prog_name="greenroom")
+    except WrongSetting as problem:
+        for line in str(problem).splitlines():
+            print(f"greenroom: {line}", file=sys.stderr)
+        sys.exit(2)
+    except CannotStart as problem:
+        print(f"greenroom: {problem}", file=sys.stderr)
+        sys.exit(problem.code)

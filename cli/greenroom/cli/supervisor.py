@@ -1,0 +1,178 @@
+"""Keeps child processes running: started together, restarted when they crash, stopped together."""
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+logger = logging.getLogger(__name__)
+
+LONGEST_PAUSE = 1.0
+FORGOTTEN_AFTER = 5.0
+KILL_AFTER = 5.0
+"""Seconds beyond the drain timeout after which a child that has not ended is killed."""
+
+
+class ChildFailed(Exception):
+    """A child ended before it was ever ready. It has said why itself."""
+
+    def __init__(self, name: str, code: int) -> None:
+        super().__init__(f"{name} could not start")
+        self.code = code if code > 0 else 1
+
+
+@dataclass(frozen=True, slots=True)
+class ChildSpec:
+    """A child: `command ROLE DESCRIPTOR`, told what to do by one line of JSON on its standard input, which then stays open
+    as long as the supervisor lives. It writes its addresses to the descriptor when it is ready, one line of JSON too."""
+
+    role: str
+    document: Callable[[], Mapping[str, Any]]
+    """What it is told, anew at each start."""
+    descriptors: Sequence[int] = ()
+    """Open files that it inherits."""
+    started: Callable[[Mapping[str, Any]], None] = lambda _addresses: None
+    """Called with the addresses it reports, at each start."""
+    command: Sequence[str] = (sys.executable, "-m", "greenroom.cli.child")
+
+
+class Child:
+    """One child process and its restarts."""
+
+    def __init__(self, spec: ChildSpec) -> None:
+        self._spec = spec
+        self._process: asyncio.subprocess.Process | None = None
+        self._ready = asyncio.Event()
+        self._stopping = False
+
+    async def run(self) -> None:
+        """Until `stop`. Raises `ChildFailed` when the first start fails; later crashes are restarted."""
+        pause = 0.0
+        while not self._stopping:
+            begun = asyncio.get_running_loop().time()
+            code = await self._run_once()
+            if self._stopping:
+                return
+            if not self._ready.is_set():
+                raise ChildFailed(self._spec.role, code)
+            if asyncio.get_running_loop().time() - begun >= FORGOTTEN_AFTER:
+                pause = 0.0
+            logger.error("%s ended unexpectedly (%s); starting it again", self._spec.role, _how(code))
+            await asyncio.sleep(pause)
+            pause = min(LONGEST_PAUSE, pause * 2 or 0.1)
+
+    async def wait_ready(self) -> None:
+        """Until it has been ready once."""
+        await self._ready.wait()
+
+    async def stop(self, timeout: float) -> bool:
+        """Asks it to end and waits; kills it after `timeout` seconds. Whether it ended by itself."""
+        self._stopping = True
+        process = self._process
+        if process is None or process.returncode is not None:
+            return True
+        _signal(process, signal.SIGTERM)
+        try:
+            async with asyncio.timeout(timeout):
+                return await process.wait() == 0
+        except TimeoutError:
+            logger.error("%s did not stop in %g s and was killed", self._spec.role, timeout)
+            self.kill()
+            return False
+
+    def kill(self) -> None:
+        self._stopping = True
+        if self._process is not None:
+            _signal(self._process, signal.SIGKILL)
+
+    async def _run_once(self) -> int:
+        reader, writer = os.pipe()
+        try:
+            process = self._process = await asyncio.create_subprocess_exec(
+                *self._spec.command,
+                self._spec.role,
+                str(writer),
+                stdin=subprocess.PIPE,
+                pass_fds=(writer, *self._spec.descriptors),
+                # a terminal's Ctrl-C is for the supervisor alone, which stops its children in order
+                start_new_session=True,
+            )
+        finally:
+            os.close(writer)
+        reports = asyncio.create_task(self._read_reports(reader))
+        try:
+            assert process.stdin is not None
+            process.stdin.write(json.dumps(dict(self._spec.document())).encode() + b"\n")
+            if self._stopping:
+                _signal(process, signal.SIGTERM)
+            return await process.wait()
+        finally:
+            reports.cancel()
+
+    async def _read_reports(self, descriptor: int) -> None:
+        loop = asyncio.get_running_loop()
+        stream = asyncio.StreamReader()
+        transport, _ = await loop.connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(stream), os.fdopen(descriptor, "rb", buffering=0)
+        )
+        try:
+            if line := await stream.readline():
+                self._spec.started(json.loads(line))
+                self._ready.set()
+        finally:
+            transport.close()
+
+
+async def supervise(specs: Sequence[ChildSpec], *, ready: Callable[[], None], drain_timeout: float) -> bool:
+    """Runs the children until SIGTERM or SIGINT; `ready` is called once all are. Whether all ended in good order.
+
+    A second signal kills them. Raises `ChildFailed`."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    children = [Child(spec) for spec in specs]
+
+    def asked_to_stop() -> None:
+        if stop.is_set():
+            for child in children:
+                child.kill()
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, asked_to_stop)
+    runs = [asyncio.create_task(child.run()) for child in children]
+    stopped = asyncio.create_task(stop.wait())
+    readiness = asyncio.create_task(_all_ready(children, ready))
+    try:
+        await asyncio.wait([stopped, *runs], return_when=asyncio.FIRST_COMPLETED)
+        outcomes = await asyncio.gather(*(child.stop(drain_timeout + KILL_AFTER) for child in children))
+        await asyncio.gather(*runs)
+        return all(outcomes)
+    finally:
+        readiness.cancel()
+        stopped.cancel()
+        for child in children:
+            child.kill()
+
+
+async def _all_ready(children: Sequence[Child], ready: Callable[[], None]) -> None:
+    for child in children:
+        await child.wait_ready()
+    ready()
+
+
+def _signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
+    if process.returncode is None:
+        try:
+            process.send_signal(number)
+        except ProcessLookupError:
+            logger.debug("process %d has ended already", process.pid)
+
+
+def _how(code: int) -> str:
+    return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
