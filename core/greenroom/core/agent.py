@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
+
 from greenroom.core.chance import STORY_START
 from greenroom.core.tools import Tool, tools_in
 from greenroom.core.turn import Turn

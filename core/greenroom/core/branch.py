@@ -129,10 +129,10 @@ class Cache:
 
 def size_of(turns: Iterable[TurnRecord]) -> int:
     """Rough bytes in memory."""
-    return sum(_turn_bytes(turn) for turn in turns)
+    return sum(turn_bytes(turn) for turn in turns)
 
 
-def _turn_bytes(turn: TurnRecord) -> int:
+def turn_bytes(turn: TurnRecord) -> int:
     size = _TURN_BYTES + len(turn.reply) + len(turn.state_json) + len(turn.metadata_json) + len(turn.evaluation_json)
     size += sum(len(message.content or "") for message in turn.messages)
     size += sum(len(change.after or "") + len(change.before or "") for change in turn.changes)

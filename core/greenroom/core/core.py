@@ -6,6 +6,7 @@ from greenroom.core.ports import Store
 from greenroom.core.served import Served
 from greenroom.core.sessions import Sessions
 from greenroom.core.tickets import Tickets
+from greenroom.core.tool_desk import ToolDesk
 from greenroom.core.turns import Turns
 from greenroom.core.users import Users
 
@@ -20,6 +21,7 @@ class Core:
         cache, tickets = Cache(limits.cache_bytes), Tickets()
         self.users = Users(store, limits, replace_existing=replace_existing_users)
         self.sessions = Sessions(served, store, self.users, cache, tickets, limits)
+        self.tools = ToolDesk(served, store, self.users, self.sessions, limits)
         self.turns = Turns(served, store, self.users, cache, tickets, limits)
 
     async def start(self) -> None:

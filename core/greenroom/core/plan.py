@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import msgspec
+
 from greenroom.core import usage
 from greenroom.core.agent import Agent
 from greenroom.core.branch import Branch

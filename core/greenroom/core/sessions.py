@@ -8,18 +8,22 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from greenroom.core.branch import Branch, Cache
+
+from greenroom.core.branch import Branch, Cache, turn_bytes
 from greenroom.core.errors import InvalidRequest, SessionBusy, SessionNotFound, TurnNotFound, UserMismatch, UserNotFound
 from greenroom.core.intake import asked_scenario
 from greenroom.core.limits import Limits
 from greenroom.core.plan import new_key, scenario_for
 from greenroom.core.ports import MissingSession, StaleSession, Store
-from greenroom.core.records import Change, FailedTurn, Page, SessionRecord, TurnRecord, UserRecord
+from greenroom.core.records import Change, FailedTurn, Page, SessionRecord, ToolCallRecord, TurnRecord, UserRecord
 from greenroom.core.request import Principal, check_id, read_object
 from greenroom.core.served import Served
 from greenroom.core.tickets import Tickets
 from greenroom.core.users import Users
 from greenroom.core.world import GONE, Base, Overlay, Seed, canonical, same, to_json
+
+
+_PAGE_BYTES = 2 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +123,9 @@ class Sessions:
     async def turns(self, principal: Principal, session_id: str, page_size: int, page_token: str) -> TurnPage:
         session = await self.get(principal, session_id)
         page = await self._store.list_turns(session, checked_page_size(page_size), page_token)
+        fitting = how_many_fit(page.items)
+        if fitting < len(page.items):
+            page = await self._store.list_turns(session, fitting, page_token)
         failed = () if page_token else await self._store.list_failures(session.namespace, session.session_id)
         return TurnPage(session, page.items, await self._store.path_numbers(session), failed, page.next_token)
 
@@ -129,6 +136,16 @@ class Sessions:
         if turn is None:
             raise TurnNotFound(f"session {session_id} has no turn {number}", field="number")
         return TurnPage(session, (turn,), await self._store.path_numbers(session), (), "")
+
+    async def tool_calls(
+        self, principal: Principal, session_id: str, page_size: int, page_token: str
+    ) -> Page[tuple[int, bool, ToolCallRecord]]:
+        """The calls of a session with their turn's number and whether it is superseded; a page ends with a turn."""
+        page = await self.turns(principal, session_id, page_size, page_token)
+        calls = [
+            (turn.number, turn.number not in page.current, call) for turn in page.turns for call in turn.tool_calls
+        ]
+        return Page(tuple(calls), page.next_token)
 
     async def world(
         self, principal: Principal, session_id: str, number: int | None, from_turn: int | None
@@ -182,6 +199,16 @@ class Sessions:
             self._cache.drop((namespace, session_id))
         if gone is None and not in_flight:
             raise UserNotFound(f"there is no user {user_id}", field="user_id")
+
+
+def how_many_fit(turns: Sequence[TurnRecord]) -> int:
+    """How many of the turns one message may carry: at least one, and no more than what gRPC's callers take by default."""
+    total = 0
+    for count, turn in enumerate(turns):
+        total += turn_bytes(turn)
+        if total > _PAGE_BYTES and count:
+            return count
+    return len(turns)
 
 
 def checked_page_size(size: int) -> int:

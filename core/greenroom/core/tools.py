@@ -158,6 +158,10 @@ class Toolbox:
         """What has been recorded, in order of start."""
         return tuple(record for record in self._records if record is not None)
 
+    def record_of(self, call_id: str) -> ToolCallRecord:
+        """The record of a call that is over."""
+        return next(record for record in self.records if record.id == call_id)
+
     async def call(self, tool: "Tool[..., Any] | str", arguments: Mapping[str, Any], call_id: str = "") -> Any:
         """Runs one call and records it. Raises `ToolFailed` when it failed, `LimitExceeded` past the turn's bounds."""
         name = tool if isinstance(tool, str) else tool.name

@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 
 import msgspec
+
 from greenroom.core.errors import InvalidRequest
 from greenroom.core.records import Candidate, History, Message, TurnRecord
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from time import perf_counter_ns
 
 import msgspec
+
 from greenroom.core.agent import produce
 from greenroom.core.bounded import Overrun, bounded
 from greenroom.core.branch import Branch, Cache, Live

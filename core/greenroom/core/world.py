@@ -49,7 +49,7 @@ def well_formed(text: str) -> str:
 
 def copy_of(value: Any) -> Any:
     """A deep copy of plain JSON data; `marshal` does it several times faster than `copy.deepcopy`."""
-    return value if isinstance(value, str | int | float | None) else marshal.loads(marshal.dumps(value))
+    return marshal.loads(marshal.dumps(value)) if isinstance(value, dict | list) else value
 
 
 def same(a: Any, b: Any) -> bool:

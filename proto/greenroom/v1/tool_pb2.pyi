@@ -102,7 +102,7 @@ class ListToolCallsRequest(_message.Message):
     session_id: _builtins.str
     """The session."""
     page_size: _builtins.int
-    """At most this many calls, 1 to 500; 0: 100."""
+    """The calls of at most this many turns, 1 to 500; 0: 100."""
     page_token: _builtins.str
     """From the previous page; empty: the first."""
     def __init__(

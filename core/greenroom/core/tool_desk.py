@@ -1,0 +1,94 @@
+"""Tools called from outside a reply: by an agent's own process for its turn, or by hand on a throw-away world."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from greenroom.core.branch import Branch
+from greenroom.core.chance import Clock, turn_seed
+from greenroom.core.errors import NotFound, ToolNotFound
+from greenroom.core.limits import Limits
+from greenroom.core.ports import Store
+from greenroom.core.records import SessionRecord, ToolCallRecord, UserRecord
+from greenroom.core.request import Principal, check_id, read_object
+from greenroom.core.served import Served
+from greenroom.core.sessions import Sessions
+from greenroom.core.tools import Tool, ToolFailed
+from greenroom.core.turn import Scene, Turn
+from greenroom.core.users import Users
+from greenroom.core.world import Base, WorldTurn
+
+
+class ToolDesk:
+    """The agent's tools, for callers other than the agent."""
+
+    def __init__(self, served: Served, store: Store, users: Users, sessions: Sessions, limits: Limits) -> None:
+        self._served = served
+        self._store = store
+        self._users = users
+        self._sessions = sessions
+        self._limits = limits
+
+    def list(self) -> Sequence[Tool[..., Any]]:
+        return self._served.agent.tools
+
+    async def invoke_in_turn(self, token: str, name: str, arguments_json: str) -> ToolCallRecord:
+        """Calls a tool as part of the turn that gave out the token. Raises `NotFound` when that turn is over."""
+        turn = self._served.backstage.tokens.get(token)
+        if turn is None:
+            raise NotFound("no turn in flight has this token", field="turn_token")
+        return await self._call(turn, name, arguments_json)
+
+    async def invoke_aside(
+        self, principal: Principal, name: str, arguments_json: str, session_id: str, user_id: str
+    ) -> ToolCallRecord:
+        """Calls a tool on a copy of the session's newest world, or of the starting one; nothing is stored."""
+        session = await self._sessions.get(principal, session_id) if session_id else None
+        user_id = session.user_id if session else check_id(user_id, "user_id")
+        user = await self._users.find(principal.namespace, user_id, fresh=True) if user_id else None
+        scene = await self._scene(session, user_id, user)
+        turn = Turn(scene, self._served.backstage)
+        try:
+            return await self._call(turn, name, arguments_json)
+        finally:
+            turn.end()
+
+    async def _call(self, turn: Turn, name: str, arguments_json: str) -> ToolCallRecord:
+        tool = turn.toolbox.find(name)
+        if tool is None:
+            known = ", ".join(tool.name for tool in turn.toolbox.tools) or "it has none"
+            raise ToolNotFound(f"the agent has no tool {name!r}; its tools: {known}", field="name")
+        arguments = read_object(arguments_json, "arguments", self._limits)
+        call_id = turn.ids.new("call")
+        try:
+            await turn.toolbox.call(tool, arguments, call_id)
+        except ToolFailed:
+            return turn.toolbox.record_of(call_id)  # a tool's own failure is data
+        return turn.toolbox.record_of(call_id)
+
+    async def _scene(self, session: SessionRecord | None, user_id: str, user: UserRecord | None) -> Scene:
+        served = self._served
+        if session is None:
+            branch, seed = Branch.empty(), served.seed
+        else:
+            branch = await Branch.load(self._store, session, session.head)
+            seed = await served.seed_of(session.seed_sha, self._store)
+        last = branch.last
+        return Scene(
+            session_id=session.session_id if session else "",
+            chat_id=session.chat_id if session else "",
+            number=session.turn_count + 1 if session else 1,
+            input=(),
+            past=branch.path,
+            context=(),
+            instructions=served.agent.instructions,
+            user_id=user_id,
+            user_metadata_json=user.metadata_json if user else "{}",
+            user_profile_json=user.profile_json if user else "{}",
+            metadata_json="{}",
+            options_json="{}",
+            state_json=last.state_json if last else "{}",
+            seed=turn_seed(b"aside", branch.hashes[1]),
+            clock=Clock(served.agent.story_start, len(branch.path)),
+            world=WorldTurn(Base(seed, branch.overlay)),
+            time_left=self._limits.turn_timeout,
+        )
