@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from greenroom.core.ports import DuplicateAttempt, MissingSession, StaleSession
 from greenroom.core.records import TurnCommit
+from greenroom.storage.database import Database
 from greenroom.storage.rows import (
     MUTABLE_SESSION_COLUMNS,
     SESSION_COLUMNS,
@@ -57,7 +58,9 @@ def insert_sql(table: str, columns: Sequence[str], mark: str) -> str:
 class CommitWriter:
     """Writes a group of commits into the transaction that is open."""
 
-    def __init__(self, mark: str) -> None:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        mark = database.mark
         assignments = ", ".join(f"{column} = {mark}" for column in MUTABLE_SESSION_COLUMNS)
         self._update_session = f"UPDATE sessions SET {assignments} WHERE key = {mark} AND version = {mark}"
         self._insert_session = insert_sql("sessions", SESSION_COLUMNS, mark)
@@ -67,25 +70,22 @@ class CommitWriter:
 
     def write(self, connection: sa.Connection, commits: Sequence[Prepared]) -> None:
         """Raises LostRace or the driver's error; then the transaction is to be rolled back."""
-        cursor = connection.connection.cursor()
-        try:
-            updated = [commit.updated for commit in commits if commit.updated is not None]
+        updated = [commit.updated for commit in commits if commit.updated is not None]
+        update, insert = connection.connection.cursor(), connection.connection.cursor()
+        with self._database.batch(connection):
             if updated:
-                cursor.executemany(self._update_session, updated)
-                if cursor.rowcount != len(updated):
-                    raise LostRace
+                update.executemany(self._update_session, updated)
             if len(updated) != len(commits):
                 users = [commit.user for commit in commits if commit.user is not None]
                 if users:
-                    cursor.executemany(self._insert_user, users)
-                opened = [commit.opened for commit in commits if commit.opened is not None]
-                cursor.executemany(self._insert_session, opened)
-            cursor.executemany(self._insert_turn, [row for commit in commits for row in commit.turns])
+                    insert.executemany(self._insert_user, users)
+                insert.executemany(self._insert_session, [row for c in commits if (row := c.opened) is not None])
+            insert.executemany(self._insert_turn, [row for commit in commits for row in commit.turns])
             snapshots = [commit.snapshot for commit in commits if commit.snapshot is not None]
             if snapshots:
-                cursor.executemany(self._insert_snapshot, snapshots)
-        finally:
-            cursor.close()
+                insert.executemany(self._insert_snapshot, snapshots)
+        if updated and update.rowcount != len(updated):
+            raise LostRace
 
 
 def is_stored(connection: sa.Connection, attempt_ids: Sequence[str]) -> bool:
@@ -102,7 +102,7 @@ def explain(connection: sa.Connection, commit: Prepared, error: Exception) -> Ex
         version = connection.execute(sa.select(sessions.c.version).where(sessions.c.key == commit.key)).scalar()
         if version is None:
             return MissingSession()
-        return StaleSession() if isinstance(error, LostRace) else error
+        return error if version == commit.updated[-1] else StaleSession()
     assert commit.opened is not None
     key, namespace, session_id, chat_id = commit.opened[:4]
     taken = sa.or_(

@@ -3,6 +3,7 @@
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import TypeVar
 
 import sqlalchemy as sa
@@ -49,6 +50,10 @@ class Database(ABC):
     @abstractmethod
     def verify(self) -> None:
         """Refuses when what is open is no longer what the URL means; costs microseconds."""
+
+    @abstractmethod
+    def batch(self, connection: sa.Connection) -> AbstractContextManager[None]:
+        """In it several statements may go out before the first one's result is in: read those after it."""
 
     @abstractmethod
     def inspect(self, connection: sa.Connection) -> None:

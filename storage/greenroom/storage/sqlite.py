@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -15,6 +16,9 @@ from greenroom.storage.migrating import check_revision, migrate
 from greenroom.storage.ownership import Ownership
 
 _PAGE_CACHE_KIB = 16_384
+# 16 MiB: a page that many turns write to is copied to the file once in a while, not all the time.
+_CHECKPOINT_PAGES = 4096
+_NO_BATCH = nullcontext()
 
 
 class SqliteDatabase(Database):
@@ -100,6 +104,9 @@ class SqliteDatabase(Database):
             self._suspect = True
             raise DatabaseRefused(f"{self.name} was replaced")
 
+    def batch(self, connection: sa.Connection) -> AbstractContextManager[None]:
+        return _NO_BATCH
+
     def inspect(self, connection: sa.Connection) -> None:
         """On a connection of its own: pages that `connection` keeps in memory would hide a damaged file."""
         if not self._read_only:
@@ -151,6 +158,7 @@ class SqliteDatabase(Database):
                 connection.execute("PRAGMA query_only = ON")
             else:
                 connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA foreign_keys = ON")
             connection.execute(f"PRAGMA cache_size = -{_PAGE_CACHE_KIB}")

@@ -50,7 +50,7 @@ class Writer:
         self._database = database
         self._journal = journal
         self._link = database.link(write=True)
-        self._commits = CommitWriter(database.mark)
+        self._commits = CommitWriter(database)
         self._tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
