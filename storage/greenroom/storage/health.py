@@ -12,7 +12,7 @@ from greenroom.core.errors import StoreUnavailable
 from greenroom.storage.faults import driver_error
 from greenroom.storage.tables import probes
 
-_FRESH_SECONDS = 1.0
+FRESH_SECONDS = 1.0
 _PATIENCE_SECONDS = 3.0
 _SLOW_SECONDS = 1.0
 # As large as an ordinary turn with its indexes, so that a full disk is seen here before a turn sees it.
@@ -33,21 +33,32 @@ class Pulse:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._written_at = float("-inf")
-        self._failed_at = float("-inf")
         self._failure = ""
+        self._failing = False
+        self._changes = 0
 
     def written(self) -> None:
         self._written_at = time.monotonic()
+        if self._failing:
+            with self._lock:
+                self._failing = False
+                self._changes += 1
 
     def failed(self, error: BaseException) -> None:
         original = driver_error(error)
         with self._lock:
             self._failure = f"{type(original).__name__}: {original}"
-            self._failed_at = time.monotonic()
+            self._failing = True
+            self._changes += 1
+
+    @property
+    def changes(self) -> int:
+        """Grows whenever things turn bad, or good again."""
+        return self._changes
 
     def is_beating(self) -> bool:
         """A write succeeded a moment ago, and nothing has failed since."""
-        return self._written_at > self._failed_at and time.monotonic() - self._written_at < _FRESH_SECONDS
+        return not self._failing and time.monotonic() - self._written_at < FRESH_SECONDS
 
     def last_failure(self) -> str:
         with self._lock:

@@ -32,8 +32,8 @@ T = TypeVar("T")
 
 _MICROSECONDS = 1_000_000
 _IDEMPOTENT_SECONDS = 24 * 3600
-# A starting world is put before the session that has it is stored. One that was put within this time is not an orphan;
-# within the shorter one it need not be put again.
+# A starting world is put before there is a session that has it: one that was put within the longer time is no orphan,
+# after the shorter one it is put again.
 _SEED_GRACE_SECONDS = 24 * 3600
 _SEED_FRESH_SECONDS = 3600
 
@@ -50,9 +50,9 @@ class SqlStore:
         self._writer = Writer(database, self._pulse)
         self._readers = Readers(database, self._pulse, readers)
         self._queries = turns.HotQueries(database.mark)
-        self._health: tuple[float, Health] | None = None
+        self._health: tuple[float, int, Health] | None = None
         self._examining = asyncio.Lock()
-        self._seeds_put: dict[str, float] = {}
+        self._seeds: dict[str, tuple[str, float]] = {}
 
     async def start(self) -> None:
         try:
@@ -78,10 +78,14 @@ class SqlStore:
 
     async def health(self) -> Health:
         async with self._examining:
-            now = time.monotonic()
-            if self._health is None or now - self._health[0] > 1.0:
-                self._health = now, await self._examine()
-            return self._health[1]
+            now, changes = time.monotonic(), self._pulse.changes
+            if self._health is not None:
+                known_at, known_changes, known = self._health
+                if known_changes == changes and now - known_at < health.FRESH_SECONDS:
+                    return known
+            found = await self._examine()
+            self._health = time.monotonic(), self._pulse.changes, found
+            return found
 
     async def _examine(self) -> Health:
         readable = await health.examine(self._readers.submit(self._database.inspect), self._pulse)
@@ -105,6 +109,7 @@ class SqlStore:
         return await self._read(turns.find_candidates, session.key, users_hashes)
 
     async def commit_turn(self, commit: TurnCommit) -> None:
+        await self._keep_seed(commit.session)
         await self._writer.submit(Prepared(commit))
 
     async def find_attempt(self, attempt_id: str) -> tuple[SessionRecord, TurnRecord] | None:
@@ -124,6 +129,7 @@ class SqlStore:
     # Sessions
 
     async def create_session(self, session: SessionRecord, new_user: UserRecord | None) -> None:
+        await self._keep_seed(session)
         await self._write(sessions.create_session, session, new_user)
 
     async def close_session(self, session: SessionRecord) -> None:
@@ -166,12 +172,17 @@ class SqlStore:
 
     async def put_seed(self, sha: str, world_json: str) -> None:
         now = self._clock()
-        if now - self._seeds_put.get(sha, float("-inf")) > _SEED_FRESH_SECONDS:
-            await self._write(seeds.put_seed, sha, world_json, int(now * _MICROSECONDS))
-            self._seeds_put[sha] = now
+        await self._write(seeds.put_seed, sha, world_json, int(now * _MICROSECONDS))
+        self._seeds[sha] = world_json, now
 
     async def load_seed(self, sha: str) -> str | None:
         return await self._read(seeds.load_seed, sha)
+
+    async def _keep_seed(self, session: SessionRecord) -> None:
+        """Puts the world again that a session is about to have, when it was put long ago: it may be an orphan by now."""
+        seed = self._seeds.get(session.seed_sha)
+        if seed is not None and self._clock() - seed[1] > _SEED_FRESH_SECONDS:
+            await self.put_seed(session.seed_sha, seed[0])
 
     # Users
 
