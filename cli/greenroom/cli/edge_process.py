@@ -21,8 +21,10 @@ from greenroom.edge.options import CoreOptions, CoreTls, EdgeOptions, HttpOption
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-_LINGER = 0.05
-"""Seconds between two looks at what is still in flight while draining."""
+_LINGER = 0.02
+"""Seconds between two looks at what is awaited."""
+_PATIENCE = 10.0
+"""How long the edge waits for a core that starts beside it; then it serves, and says that the core is missing."""
 _LATER_THAN_CORE = 0.5
 """How much longer the edge waits than the core, whose last answers it passes on."""
 
@@ -38,19 +40,29 @@ class EdgeProcess:
     async def serve(self, ready: Ready, stop: asyncio.Event) -> None:
         """Serves until `stop`; then refuses new turns, lets the ones in flight finish, and ends."""
         app = self._app()
+        await self._core_listens(stop)
         listener = socket(fileno=self._descriptor)
         server = _Server(self._config(app), ready)
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
         if not serving.done():
-            app.state.service.drain()
+            app.state.drain()
             await self._in_flight_done(server)
             server.should_exit = True
         stopping.cancel()
         await serving
         if not stop.is_set():
             raise CannotStart("the edge could not start; the log says why", code=1)
+
+    async def _core_listens(self, stop: asyncio.Event) -> None:
+        """Beside a core that starts at the same time, waits for it a little, so that ready means that turns run."""
+        if not self._core.startswith("unix:"):
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_PATIENCE):
+                while not (stop.is_set() or await _connects(self._core.removeprefix("unix:"))):
+                    await asyncio.sleep(_LINGER)  # a socket that is not there cannot be waited for
 
     async def _in_flight_done(self, server: uvicorn.Server) -> None:
         """Returns when no request is being answered, or when the time for it is over."""
@@ -128,6 +140,15 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             self._ready({"http_port": sockets[0].getsockname()[1]} if sockets else {})
+
+
+async def _connects(path: str) -> bool:
+    try:
+        _, writer = await asyncio.open_unix_connection(path)
+    except OSError:
+        return False
+    writer.close()
+    return True
 
 
 def _core_tls(settings: Settings) -> CoreTls | None:

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import signal
+import sys
 import threading
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -32,9 +33,14 @@ class CannotStart(Exception):
 
 
 def run(serve: Serve, ready: Ready, *, grace: float) -> None:
-    """Runs to the end of `serve`. SIGTERM and SIGINT ask it to stop; a second one, or `grace` seconds, ends it at once."""
+    """Runs to the end of `serve`, and ends the process. SIGTERM and SIGINT ask it to stop; a second one, or `grace` seconds,
+    ends it at once. Raises what `serve` raises."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_run(serve, ready, grace))
+    logging.shutdown()
+    sys.stdout.flush()
+    # an agent's blocking call may sit in a thread, for which the interpreter would wait without end
+    os._exit(0)
 
 
 async def _run(serve: Serve, ready: Ready, grace: float) -> None:

@@ -1,0 +1,184 @@
+import contextlib
+import json
+import os
+import signal
+import socket
+import stat
+import threading
+import time
+from pathlib import Path
+
+import httpx2
+import pytest
+from running_sandbox import PATIENCE, Sandbox, run, until_gone
+
+SERVE = ("serve", "counting:agent", "--port", "0", "--grpc-port", "0")
+
+
+def test_one_command_serves_and_says_where(tmp_path: Path) -> None:
+    with Sandbox(tmp_path, *SERVE) as sandbox:
+        assert sandbox.addresses["agent"] == "counting:agent"
+        assert sandbox.addresses["database"] == "sqlite:///greenroom.db"
+        assert sandbox.addresses["grpc"].startswith("127.0.0.1:")
+        assert httpx2.get(f"{sandbox.http}/health").json()["status"] == "healthy"
+        assert [sandbox.said("hello"), sandbox.said("hello"), sandbox.said("hello", "s2")] == ["1", "2", "1"]
+        assert sorted(child.cmdline()[3] for child in sandbox.children()) == ["core", "edge"]
+        assert sandbox.stop() == 0
+    with Sandbox(tmp_path, *SERVE) as sandbox:
+        assert sandbox.said("again") == "3"
+
+
+def test_the_socket_between_the_processes_is_this_users_alone(tmp_path: Path) -> None:
+    with Sandbox(tmp_path, *SERVE, TMPDIR=str(tmp_path)) as sandbox:
+        (path,) = tmp_path.glob("greenroom-*/core.sock")
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+        assert sandbox.stop() == 0
+        assert not path.parent.exists()
+
+
+def test_a_fresh_database_is_gone_afterwards(tmp_path: Path) -> None:
+    with Sandbox(tmp_path, *SERVE, "--fresh", TMPDIR=str(tmp_path)) as sandbox:
+        assert sandbox.said("hello") == "1"
+        assert len(list(tmp_path.glob("greenroom-*/greenroom.db"))) == 1
+        assert sandbox.stop() == 0
+    assert list(tmp_path.glob("**/*.db*")) == []
+
+
+def test_an_idle_server_stops_cleanly_and_soon(tmp_path: Path) -> None:
+    with Sandbox(tmp_path, *SERVE) as sandbox:
+        children = sandbox.children()
+        sandbox.process.send_signal(signal.SIGINT)
+        # two seconds are promised (GRPC-04); the bound is what a machine full of other tests may need
+        assert sandbox.process.wait(10) == 0
+        until_gone(children)
+        assert "Traceback" not in sandbox.log()
+
+
+@pytest.mark.parametrize("role", ["core", "edge"])
+def test_a_killed_process_is_started_again_and_nothing_is_lost(tmp_path: Path, role: str) -> None:
+    with Sandbox(tmp_path, *SERVE) as sandbox:
+        grpc = sandbox.addresses["grpc"]
+        for number in ("1", "2", "3"):
+            assert sandbox.said("hello") == number
+            victim = sandbox.child(role)
+            victim.kill()
+            until_gone([victim])
+        assert sandbox.said("hello") == "4"
+        host, _, port = grpc.rpartition(":")
+        socket.create_connection((host, int(port)), timeout=PATIENCE).close()
+        assert f"{role} ended unexpectedly (signal SIGKILL); starting it again" in sandbox.log()
+        assert sandbox.stop() == 0
+
+
+def test_no_process_outlives_a_supervisor_that_was_killed(tmp_path: Path) -> None:
+    with Sandbox(tmp_path, *SERVE) as sandbox:
+        children = sandbox.children()
+        sandbox.process.kill()
+        until_gone(children)
+
+
+def test_a_turn_in_flight_finishes_while_new_ones_are_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with Sandbox(tmp_path, "serve", "counting:waits", "--port", "0", "--grpc-port", "0") as sandbox:
+        answers: list[httpx2.Response] = []
+        turn = threading.Thread(target=lambda: answers.append(sandbox.chat("wait")))
+        turn.start()
+        pipe = (tmp_path / "pipe").open("w")  # opens once the agent reads
+        sandbox.process.terminate()
+        until_unhealthy(sandbox)
+        refused = sandbox.chat("hello", "s2")
+        assert refused.status_code == 503
+        assert refused.json()["error"]["type"] == "overloaded_error"
+        pipe.close()
+        turn.join(PATIENCE)
+        assert answers[0].json()["choices"][0]["message"]["content"] == "done wait"
+        assert sandbox.process.wait(PATIENCE) == 0
+
+
+def test_a_turn_that_does_not_finish_is_given_up_after_the_drain_timeout(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    arguments = ("serve", "counting:waits", "--port", "0", "--grpc-port", "0", "--drain-timeout", "0.2")
+    with Sandbox(tmp_path, *arguments) as sandbox:
+        answers: list[httpx2.Response] = []
+        turn = threading.Thread(target=lambda: answers.append(sandbox.chat("wait")))
+        turn.start()
+        pipe = (tmp_path / "pipe").open("w")
+        sandbox.process.terminate()
+        sandbox.process.wait(PATIENCE)
+        turn.join(PATIENCE)
+        assert answers[0].status_code >= 500
+        pipe.close()
+    listed = run(tmp_path, "sessions", "list", "--json")
+    assert listed.stdout == ""
+
+
+def test_a_second_signal_ends_everything_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with Sandbox(tmp_path, "serve", "counting:waits", "--port", "0", "--grpc-port", "0") as sandbox:
+        children = sandbox.children()
+        answers: list[httpx2.Response] = []
+
+        def ask() -> None:
+            with contextlib.suppress(httpx2.HTTPError):
+                answers.append(sandbox.chat("wait"))
+
+        turn = threading.Thread(target=ask)
+        turn.start()
+        pipe = (tmp_path / "pipe").open("w")
+        sandbox.process.send_signal(signal.SIGINT)
+        until_unhealthy(sandbox)
+        sandbox.process.send_signal(signal.SIGINT)
+        assert sandbox.process.wait(PATIENCE) == 1
+        until_gone(children)
+        turn.join(PATIENCE)
+        pipe.close()
+        assert [answer.status_code for answer in answers] == []
+
+
+def test_the_platforms_port_serves_too(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    with Sandbox(tmp_path, "serve", "counting:agent", "--grpc-port", "0", PORT=str(port)) as sandbox:
+        assert sandbox.http == f"http://127.0.0.1:{port}"
+
+
+def test_every_log_line_is_json_and_a_variable_that_is_no_setting_is_named(tmp_path: Path) -> None:
+    with Sandbox(tmp_path, *SERVE, GREENROOM_PROT="1") as sandbox:
+        sandbox.said("hello")
+        assert sandbox.stop() == 0
+        lines = [json.loads(line) for line in sandbox.log().splitlines()]
+    assert "GREENROOM_PROT is no setting; did you mean GREENROOM_PORT?" in [line["event"] for line in lines]
+    (request,) = [line for line in lines if line["event"] == "request"]
+    assert (request["path"], request["status"], request["session_id"]) == ("/v1/chat/completions", 200, "s1")
+
+
+def test_two_servers_do_not_share_a_file(tmp_path: Path) -> None:
+    with Sandbox(tmp_path, *SERVE) as sandbox:
+        second = run(tmp_path, *SERVE)
+        assert second.returncode == 1
+        assert "in use by another process" in second.stderr
+        assert sandbox.said("hello") == "1"
+
+
+def test_sessions_past_their_time_are_dropped(tmp_path: Path) -> None:
+    with Sandbox(tmp_path, *SERVE, "--retain", "1s") as sandbox:
+        sandbox.said("hello")
+        url = f"{sandbox.http}/v1/sessions/s1"
+        begun = time.monotonic()
+        while httpx2.get(url, timeout=PATIENCE).status_code != 404:
+            assert time.monotonic() - begun < PATIENCE
+
+
+def test_the_core_is_measured_too(tmp_path: Path) -> None:
+    with Sandbox(tmp_path, *SERVE, "--metrics-port", "0") as sandbox:
+        sandbox.said("hello")
+        text = httpx2.get(sandbox.addresses["metrics"]).text
+        assert "greenroom_core_turns_total" in text
+        assert httpx2.get(sandbox.addresses["metrics"].replace("/metrics", "/")).status_code == 404
+
+
+def until_unhealthy(sandbox: Sandbox) -> None:
+    begun = time.monotonic()
+    while httpx2.get(f"{sandbox.http}/health", timeout=PATIENCE).status_code != 503:
+        assert time.monotonic() - begun < PATIENCE
