@@ -8,6 +8,12 @@ from edge_running import KEYS, in_process, options
 from fake_core import FakeCore
 
 
+@pytest.fixture(scope="session", autouse=True)
+async def one_loop(anyio_backend: str) -> AsyncIterator[None]:
+    """Keeps one event loop for all tests: grpc.aio may still call back into the loop of a test that is over."""
+    yield
+
+
 @pytest.fixture
 async def core() -> AsyncIterator[FakeCore]:
     fake = FakeCore()

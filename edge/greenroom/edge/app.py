@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match
-from starlette.types import ASGIApp
+from starlette.types import Receive, Scope, Send
 
 from greenroom.edge.access import CHAT_PATH, Access
 from greenroom.edge.errors import BAD_REQUEST, BY_STATUS, SERVER_ERROR, EdgeError
@@ -33,16 +33,16 @@ from greenroom.edge.service import Service
 
 
 class EdgeApp(FastAPI):
-    """FastAPI inside the gate."""
+    """FastAPI inside the gate: a chat request does not pass through FastAPI at all."""
 
     def __init__(self, service: Service, gate: Gate, **settings: Any) -> None:
-        self._gate = gate
         super().__init__(**settings)
+        self._gate = gate.around(super().__call__)
         self.state.drain = service.drain
         """To be called when the process is asked to end: new turns get 503, health turns unhealthy (GRPC-04)."""
 
-    def build_middleware_stack(self) -> ASGIApp:
-        return self._gate.around(super().build_middleware_stack())
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._gate(scope, receive, send)
 
     def openapi(self) -> dict[str, Any]:
         if self.openapi_schema is None:

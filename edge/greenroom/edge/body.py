@@ -12,38 +12,35 @@ DISCARD_FACTOR = 16
 
 async def read_json(scope: Scope, receive: Receive, exchange: Exchange, limit: int) -> bytes:
     """The body of a request that must be JSON. Raises 413, 415, or 400 for two content types."""
+    if len(exchange.headers) != len(scope["headers"]):
+        _check_single(scope, b"content-type")
     content_type = exchange.headers.get(b"content-type")
     if content_type != b"application/json" and content_type is not None:
         _check_content_type(content_type)
-    if len(exchange.headers) != len(scope["headers"]):
-        _check_single(scope, b"content-type")
     body = await _read(receive, limit, exchange)
     exchange.received = len(body)
     return body
 
 
 async def _read(receive: Receive, limit: int, exchange: Exchange) -> bytes:
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    if message.get("more_body"):
-        chunks, size = [body], len(body)
-        while message.get("more_body"):
-            message = await receive()
-            chunk: bytes = message.get("body", b"")
-            size += len(chunk)
-            if size <= limit:
-                chunks.append(chunk)
-            elif size > limit * DISCARD_FACTOR:
-                exchange.out_headers.append((b"connection", b"close"))
-                raise _too_large(limit)
-        if size > limit:
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        chunk: bytes = message.get("body", b"")
+        size += len(chunk)
+        if size <= limit:
+            chunks.append(chunk)
+        elif size > limit * DISCARD_FACTOR and message.get("more_body"):
+            exchange.out_headers.append((b"connection", b"close"))
             raise _too_large(limit)
-        body = b"".join(chunks)
-    if message["type"] == "http.disconnect":
-        raise ClientDisconnect
-    if len(body) > limit:
+        if not message.get("more_body"):
+            break
+    if size > limit:
         raise _too_large(limit)
-    return body
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
 def _too_large(limit: int) -> EdgeError:

@@ -1,7 +1,7 @@
 """Chat in JSON to a turn in protobuf, and a stored reply back to JSON. Pure functions; free JSON passes through as text."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from operator import attrgetter
 
 import msgspec
 
@@ -16,11 +16,12 @@ MAX_METADATA_BYTES = 64 * 1024
 HISTORIES = {
     number: name.removeprefix("HISTORY_").lower() for name, number in turn_pb2.History.items() if number
 }  # CHAT-08
+_options_of = attrgetter(*OPTION_FIELDS)
+_NO_OPTIONS = (ABSENT,) * len(OPTION_FIELDS)
 _CONTEXT_ROLES = frozenset({"system", "developer"})
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(msgspec.Struct, frozen=True):
     """What a request says outside its body."""
 
     session_id: str = ""
@@ -153,12 +154,16 @@ def _check_order(messages: list[ChatMessage]) -> None:
 
 
 def _options(chat: ChatRequest) -> str:
-    sent: dict[str, msgspec.Raw] = {}
-    for name in OPTION_FIELDS:
-        value: msgspec.Raw = getattr(chat, name)
-        if value is not ABSENT and bytes(value) != NULL:
-            check_free(value, name)
-            sent[name] = value
+    values = _options_of(chat)
+    if values == _NO_OPTIONS:
+        return ""
+    sent = {
+        name: value
+        for name, value in zip(OPTION_FIELDS, values, strict=True)
+        if value is not ABSENT and bytes(value) != NULL
+    }
+    for name, value in sent.items():
+        check_free(value, name)
     return msgspec.json.encode(sent).decode() if sent else ""
 
 
