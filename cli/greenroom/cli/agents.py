@@ -4,6 +4,7 @@ import difflib
 import importlib
 import logging
 import sys
+from inspect import isfunction
 from pathlib import Path
 from types import ModuleType
 
@@ -69,9 +70,14 @@ def _nearest_modules(missing: str) -> str:
 
 
 def _nearest_names(module: ModuleType, attribute: str) -> str:
-    public = [name for name in vars(module) if not name.startswith("_")]
-    agents = [name for name in public if isinstance(getattr(module, name), Agent)]
-    return _suggest(difflib.get_close_matches(attribute, public, n=3) or agents)
+    """Of what could be served: agents, and functions of this module."""
+    there = {
+        name: value
+        for name, value in vars(module).items()
+        if isinstance(value, Agent) or (isfunction(value) and value.__module__ == module.__name__)
+    }
+    agents = [name for name, value in there.items() if isinstance(value, Agent)]
+    return _suggest(difflib.get_close_matches(attribute, there, n=3) or agents)
 
 
 def _agents_there(module: ModuleType, attribute: str) -> str:

@@ -69,9 +69,12 @@ class CoreProcess:
             await server.start()
         except StoreUnavailable as problem:
             raise CannotStart(problem.message, code=1) from None
-        except OSError as problem:
-            raise CannotStart(f"grpc_port: {problem}; choose another port, or 0 for any free one") from None
         except Exception as problem:  # an author's start-up function may raise anything
+            if "Failed to bind to address" in str(problem):  # gRPC raises a plain RuntimeError
+                address = shown(self._settings.grpc_host, self._settings.grpc_port)
+                raise CannotStart(
+                    f"grpc_port: cannot listen on {address}; choose another port, or 0 for any free one"
+                ) from None
             logger.exception("starting the core failed")
             raise CannotStart(f"agent {self._settings.agent}: {type(problem).__name__}: {problem}", code=1) from None
 

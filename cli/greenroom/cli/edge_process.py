@@ -61,8 +61,10 @@ class EdgeProcess:
             return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_PATIENCE):
-                while not (stop.is_set() or await _connects(self._core.removeprefix("unix:"))):
-                    await asyncio.sleep(_LINGER)  # a socket that is not there cannot be waited for
+                while not (  # noqa: ASYNC110  # a socket that is not there cannot be waited for
+                    stop.is_set() or await _connects(self._core.removeprefix("unix:"))
+                ):
+                    await asyncio.sleep(_LINGER)
 
     async def _in_flight_done(self, server: uvicorn.Server) -> None:
         """Returns when no request is being answered, or when the time for it is over."""

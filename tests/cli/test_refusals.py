@@ -1,0 +1,89 @@
+"""What is wrong is said before anything is served, with the exit code 2."""
+
+import socket
+from pathlib import Path
+
+import pytest
+from running_sandbox import AGENT, run
+
+FREE = ("--port", "0", "--grpc-port", "0")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "counting.py").write_text(AGENT, encoding="utf-8")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("agent", "said"),
+    [
+        ("counting:agnet", "counting has no agnet; did you mean agent?"),
+        ("countng:agent", "; did you mean counting?"),
+        ("counting", "say which object of the module it is, for instance counting:agent"),
+        ("suport", "there is no such agent; give support, or module:attribute from the current folder"),
+        ("counting.py:agent", "name the module, not its file: counting:agent"),
+        ("counting:nothing", "counting:nothing is a int; an agent is an Agent or a function that takes a Turn"),
+        ("broken:agent", "broken imports no_such_library, which is not installed"),
+        ("failing:agent", "importing failing failed: RuntimeError: not today"),
+    ],
+)
+def test_an_agent_that_cannot_be_had_is_explained(folder: Path, agent: str, said: str) -> None:
+    (folder / "broken.py").write_text("import no_such_library", encoding="utf-8")
+    (folder / "failing.py").write_text("raise RuntimeError('not today')", encoding="utf-8")
+    done = run(folder, "core", agent, "--grpc-port", "0", "--log-level", "error")
+    assert done.returncode == 2
+    assert said in done.stderr.splitlines()[-1]
+    assert done.stdout == ""
+
+
+def test_serve_says_the_same_and_ends(folder: Path) -> None:
+    done = run(folder, "serve", "counting:agnet", *FREE)
+    assert done.returncode == 2
+    assert "greenroom: agent counting:agnet: counting has no agnet; did you mean agent?" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        (("serve", "--host", "0.0.0.0"), "host (from --host)"),
+        (("serve", "--grpc-host", "0.0.0.0"), "grpc_host (from --grpc-host)"),
+        (("serve", "--host", "example.org"), "host (from --host)"),
+        (("edge", "--host", "::"), "host (from --host)"),
+        (("core", "--grpc-host", "10.0.0.1"), "grpc_host (from --grpc-host)"),
+    ],
+)
+def test_without_a_key_nothing_is_opened_to_others(folder: Path, arguments: tuple[str, ...], name: str) -> None:
+    done = run(folder, *arguments)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"greenroom: {name}: {arguments[-1]} can be reached from outside, and no API key")
+    assert "greenroom keys create" in done.stderr
+
+
+def test_a_port_that_is_taken_is_named(folder: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        http = run(folder, "serve", "counting:agent", "--port", port, "--grpc-port", "0")
+        grpc = run(folder, "serve", "counting:agent", "--port", "0", "--grpc-port", port)
+    assert (http.returncode, grpc.returncode) == (2, 2)
+    assert f"port: cannot listen on 127.0.0.1:{port}: Address already in use" in http.stderr
+    assert f"grpc_port: cannot listen on 127.0.0.1:{port}" in grpc.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("serve", "--port", "http"), "port (from --port): input should be a valid integer"),
+        (("serve", "--database", "mysql://x"), "database_url: 'mysql' is not a database that Greenroom knows"),
+        (("core", "--database", "postgres://x/y"), "begins with postgresql://"),
+        (("keys", "create", "a b"), "the name must be 1 to 64"),
+        (("keys", "create", "a", "--scope", "chat,admin"), "no scope is called 'admin'; there are chat, inspect, edge"),
+        (("sessions", "prune", "--idle", "long"), "--idle: give seconds"),
+        (("migrate", "--database", "sqlite:///no/such/folder/x.db"), "does not exist"),
+    ],
+)
+def test_a_wrong_setting_says_what_would_be_right(folder: Path, arguments: tuple[str, ...], said: str) -> None:
+    done = run(folder, *arguments)
+    assert done.returncode in (1, 2)
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
