@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import yaml
 
@@ -32,6 +32,15 @@ class Reply:
     text: str
     confidence: float | None = None
     evaluation: Mapping[str, Any] | None = None
+
+
+Form = Literal["coroutine", "generator", "plain"]
+
+
+def _form_of(function: Callable[..., Any]) -> Form:
+    if inspect.isasyncgenfunction(function):
+        return "generator"
+    return "coroutine" if inspect.iscoroutinefunction(function) else "plain"
 
 
 class AgentError(Exception):
@@ -69,12 +78,15 @@ class Agent:
         self._world = world
         self._home = Path(str(sys._getframe(1).f_globals.get("__file__") or "")).parent
         self._function: ReplyFunction | None = None
+        self.form: Form = "plain"
+        """How the reply function runs."""
         self._startup: list[Callable[[], Any]] = []
         self._shutdown: list[Callable[[], Any]] = []
 
     def reply(self, function: F) -> F:
         """Registers the function that replies: `def`, `async def` or an async generator of text, taking the `Turn`."""
         self._function = function
+        self.form = _form_of(function)
         return function
 
     def on_startup(self, function: F) -> F:
@@ -153,10 +165,10 @@ def as_agent(target: object, name: str) -> Agent:
 async def produce(agent: Agent, turn: Turn, executor: ThreadPoolExecutor) -> Reply:
     """Lets the agent reply, whatever form its function has. Raises what the function raises, or `AgentError`."""
     function = agent.function
-    if inspect.isasyncgenfunction(function):
-        answer: Any = await _collect(function, turn)
-    elif inspect.iscoroutinefunction(function):
-        answer = await function(turn)
+    if agent.form == "coroutine":
+        answer: Any = await function(turn)
+    elif agent.form == "generator":
+        answer = await _collect(function, turn)
     else:
         runner = partial(copy_context().run, function, turn)
         answer = await asyncio.get_running_loop().run_in_executor(executor, runner)
@@ -183,5 +195,7 @@ def _finished(answer: Any, turn: Turn, name: str) -> Reply:
         raise AgentError(f"agent {name} answered with a {type(answer).__name__}, not with a Reply or a str")
     if reply.confidence is not None and not 0 <= reply.confidence <= 1:
         raise AgentError(f"agent {name}: confidence {reply.confidence} is not between 0 and 1")
-    text = well_formed("".join((*turn.said, reply.text)) if turn.said else reply.text)
-    return Reply(text, reply.confidence, reply.evaluation)
+    text = "".join((*turn.said, reply.text)) if turn.said else reply.text
+    if turn.said or not text.isascii():
+        return Reply(well_formed(text), reply.confidence, reply.evaluation)
+    return reply

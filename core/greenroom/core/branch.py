@@ -134,6 +134,10 @@ def size_of(turns: Iterable[TurnRecord]) -> int:
 
 def turn_bytes(turn: TurnRecord) -> int:
     size = _TURN_BYTES + len(turn.reply) + len(turn.state_json) + len(turn.metadata_json) + len(turn.evaluation_json)
-    size += sum(len(message.content or "") for message in turn.messages)
-    size += sum(len(change.after or "") + len(change.before or "") for change in turn.changes)
-    return size + sum(len(call.result_json) + len(call.arguments_json) + 300 for call in turn.tool_calls)
+    for message in turn.messages:
+        size += len(message.content or "")
+    for change in turn.changes:
+        size += len(change.after or "") + len(change.before or "")
+    for call in turn.tool_calls:
+        size += len(call.result_json) + len(call.arguments_json) + 300
+    return size

@@ -11,22 +11,24 @@ STORY_START = datetime(2024, 1, 21, 10, 30, tzinfo=UTC)
 class Clock:
     """The world's time. It advances a minute a turn and a second a tool call, never by wall time."""
 
-    __slots__ = ("_now",)
+    __slots__ = ("_calls", "_start", "_turns")
 
     def __init__(self, start: datetime, turns_before: int) -> None:
-        self._now = start + timedelta(minutes=turns_before)
+        self._start = start
+        self._turns = turns_before
+        self._calls = 0
 
     def now(self) -> datetime:
         """The current moment in the world, timezone-aware."""
-        return self._now
+        return self._start + timedelta(minutes=self._turns, seconds=self._calls)
 
     def today(self) -> str:
         """The current date in the world, ISO 8601."""
-        return self._now.date().isoformat()
+        return self.now().date().isoformat()
 
     def tick(self) -> None:
         """One tool call has passed."""
-        self._now += timedelta(seconds=1)
+        self._calls += 1
 
 
 class Ids:
@@ -45,13 +47,10 @@ class Ids:
         return f"{prefix}_{digest.hexdigest()}"
 
 
-def turn_seed(*parts: bytes) -> bytes:
+def turn_seed(scenario: str, session_id: str, path_hash: bytes, said: str) -> bytes:
     """32 bytes from what decides a turn: scenario, session id, the path to it and its input."""
-    digest = hashlib.blake2b(digest_size=32)
-    for part in parts:
-        digest.update(len(part).to_bytes(4, "big"))
-        digest.update(part)
-    return digest.digest()
+    text = f"{scenario}\x00{session_id}\x00{said}".encode(errors="replace")
+    return hashlib.blake2b(text, key=path_hash, digest_size=32).digest()
 
 
 def turn_random(seed: bytes) -> random.Random:

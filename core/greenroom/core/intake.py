@@ -3,7 +3,8 @@
 import hashlib
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from greenroom.core.errors import InvalidRequest, LimitExceeded
 from greenroom.core.limits import Limits
@@ -13,8 +14,7 @@ from greenroom.core.transcript import Carried, read_messages
 from greenroom.core.waiting import SessionName
 
 
-@dataclass(slots=True)
-class Intake:
+class Intake(msgspec.Struct):
     """What is known of a request by itself. `session_id` is given or minted; `queue_name` is what it waits under."""
 
     request: TurnRequest
@@ -43,9 +43,7 @@ def read_request(request: TurnRequest, limits: Limits) -> Intake:
     read_object(request.options_json, "options", limits)
     attempt_id = request.attempt_id or secrets.token_hex(16)
     principal = request.principal
-    # a repeated attempt must find the session that its first one minted
-    minted = "session_" + hashlib.blake2b(attempt_id.encode(), digest_size=12).hexdigest()
-    session_id = request.session_id or minted
+    session_id = request.session_id or minted_id(attempt_id)
     queue_name = (principal.namespace, session_id)
     if request.idempotency_key and not request.session_id:
         queue_name = (principal.namespace, f"/{principal.key_name}/{request.idempotency_key}")
@@ -61,6 +59,11 @@ def read_request(request: TurnRequest, limits: Limits) -> Intake:
     )
 
 
+def minted_id(attempt_id: str) -> str:
+    """A session id; always the same for an attempt, so that a repeated one finds what its first one opened."""
+    return "session_" + hashlib.blake2b(attempt_id.encode(), digest_size=12).hexdigest()
+
+
 def asked_scenario(metadata: dict[str, object]) -> str:
     """The scenario that metadata asks for; "" when none."""
     asked = metadata.get("scenario_id")
@@ -69,8 +72,7 @@ def asked_scenario(metadata: dict[str, object]) -> str:
 
 def request_hash(user_id: str, messages: Sequence[Message]) -> bytes:
     """What makes two requests of a session the same: user and messages (CHAT-15)."""
-    digest = hashlib.blake2b(user_id.encode(), digest_size=16)
+    parts = [user_id]
     for message in messages:
-        line = f"\x00{message.role}\x00{message.content}\x00{message.tool_calls_json}\x00{message.tool_call_id}"
-        digest.update(line.encode(errors="replace"))
-    return digest.digest()
+        parts += (message.role, message.content or "", message.tool_calls_json, message.tool_call_id)
+    return hashlib.blake2b("\x00".join(parts).encode(errors="replace"), digest_size=16).digest()

@@ -4,7 +4,6 @@ import json
 import secrets
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import msgspec
@@ -29,8 +28,7 @@ from greenroom.core.turn import Scene
 from greenroom.core.world import Base, Seed, WorldTurn
 
 
-@dataclass(slots=True)
-class Plan:
+class Plan(msgspec.Struct):
     """A turn that may run: whose, in which session, after which turn, in which world."""
 
     intake: Intake
@@ -74,8 +72,7 @@ class Plan:
         return tuple(texts)
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """What an agent's turn came to, ready to be stored."""
 
     text: str
@@ -166,9 +163,7 @@ def set_scene(plan: Plan, agent: Agent, seed: Seed, time_left: float) -> Scene:
         metadata_json=request.metadata_json or "{}",
         options_json=request.options_json or "{}",
         state_json=last.state_json if last else "{}",
-        seed=turn_seed(
-            session.scenario.id.encode(), session.session_id.encode(), plan.hashes[1], said.encode(errors="replace")
-        ),
+        seed=turn_seed(session.scenario.id, session.session_id, plan.hashes[1], said),
         clock=Clock(agent.story_start, plan.depth),
         world=WorldTurn(Base(seed, plan.branch.overlay)),
         time_left=time_left,

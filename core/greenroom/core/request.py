@@ -1,10 +1,10 @@
 """What goes into the core and what comes out of it, whoever carries it."""
 
-import json
 import re
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+
+import msgspec
 
 from greenroom.core.errors import InvalidRequest, LimitExceeded
 from greenroom.core.limits import Limits
@@ -14,8 +14,7 @@ _OUTSIDE_PATHS = frozenset("/?#%")
 _USER_ID = re.compile(r"[A-Za-z0-9_\-.:@+]{1,64}")
 
 
-@dataclass(frozen=True, slots=True)
-class Principal:
+class Principal(msgspec.Struct, frozen=True):
     """On whose behalf something is done. Two namespaces never meet; `key_name` is for fairness, logs and idempotency."""
 
     namespace: str = ""
@@ -25,8 +24,7 @@ class Principal:
 NOBODY = Principal()
 
 
-@dataclass(slots=True, kw_only=True)
-class TurnRequest:
+class TurnRequest(msgspec.Struct, kw_only=True):
     """One turn to run. JSON is text; "" means absent. `timeout` is the caller's, in seconds, waiting included."""
 
     messages: tuple[Message, ...]
@@ -42,8 +40,7 @@ class TurnRequest:
     timeout: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class TurnReply:
+class TurnReply(msgspec.Struct, frozen=True):
     """A stored turn with the session it belongs to. `replayed`: it was stored earlier."""
 
     session: SessionRecord
@@ -88,13 +85,9 @@ def read_object(text: str, field: str, limits: Limits) -> dict[str, Any]:
     if len(text) > limits.metadata_bytes or (not text.isascii() and len(text.encode()) > limits.metadata_bytes):
         raise LimitExceeded(f"{field}: {limits.metadata_bytes} bytes of JSON at most", field=field)
     try:
-        value = json.loads(text, parse_constant=_no_constant)
+        value = msgspec.json.decode(text)
     except (ValueError, RecursionError):
         raise InvalidRequest(f"{field}: not valid JSON", field=field) from None
     if not isinstance(value, dict):
         raise InvalidRequest(f"{field}: a JSON object is needed", field=field)
     return value
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")

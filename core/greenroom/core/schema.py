@@ -11,6 +11,17 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 _ARGUMENT = re.compile(r"^\s+(\w+)(?:\s*\([^)]*\))?:\s*(.+)$")
 
 
+class Injectable:
+    """A type that tools may ask for by annotation: it is filled in, and never shown to a model."""
+
+    __slots__ = ()
+
+    @classmethod
+    def for_call(cls, running: Any) -> Any:
+        """The value for one call (a `toolbox.Execution`)."""
+        raise NotImplementedError
+
+
 class InvalidArguments(Exception):
     """A tool was called with arguments it does not take. The message names each."""
 
@@ -21,7 +32,7 @@ class Signature:
 
     description: str
     model: type[BaseModel]
-    injected: Mapping[str, type]
+    injected: Mapping[str, type[Injectable]]
 
     def schema(self) -> dict[str, Any]:
         """JSON Schema of the arguments, as OpenAI's function tools want it."""
@@ -41,16 +52,16 @@ class Signature:
             raise InvalidArguments("; ".join(details)) from None
 
 
-def read_signature(function: Callable[..., Any], injectable: Mapping[type, Any]) -> Signature:
+def read_signature(function: Callable[..., Any]) -> Signature:
     """Raises `TypeError` for parameters no model could fill: *args, **kwargs, positional-only, unannotated."""
     name = getattr(function, "__name__", repr(function))
     hints = get_type_hints(function, include_extras=True)
     described = _argument_texts(inspect.getdoc(function) or "")
     fields: dict[str, Any] = {}
-    injected: dict[str, type] = {}
+    injected: dict[str, type[Injectable]] = {}
     for parameter in inspect.signature(function).parameters.values():
         hint = hints.get(parameter.name)
-        if isinstance(hint, type) and hint in injectable:
+        if isinstance(hint, type) and issubclass(hint, Injectable):
             injected[parameter.name] = hint
             continue
         if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):

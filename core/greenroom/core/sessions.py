@@ -22,7 +22,6 @@ from greenroom.core.tickets import Tickets
 from greenroom.core.users import Users
 from greenroom.core.world import GONE, Base, Overlay, Seed, canonical, same, to_json
 
-
 _PAGE_BYTES = 2 * 1024 * 1024
 
 

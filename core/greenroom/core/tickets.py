@@ -1,8 +1,6 @@
 """Turns in flight, so that what is deleted under them ends them (SESSION-03, USER-04): nothing rises from the dead."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from greenroom.core.errors import SessionDeleted
 from greenroom.core.waiting import SessionName
@@ -21,10 +19,6 @@ class Ticket:
         self.committing = False
         """Set once the commit has begun: its outcome decides, and whoever deletes waits for it."""
 
-    @property
-    def deleted(self) -> bool:
-        return self._deleted
-
     def end(self) -> asyncio.Event:
         """Ends the request unless its commit has begun. The event is set when it is over."""
         if self._over is None:
@@ -33,6 +27,13 @@ class Ticket:
             self._deleted = True
             self._task.cancel()
         return self._over
+
+    def cancelled(self) -> SessionDeleted | None:
+        """What to raise in place of a cancellation that came from `end`."""
+        if not self._deleted:
+            return None
+        self._task.uncancel()
+        return SessionDeleted("the session was deleted while this turn was in flight")
 
     def close(self) -> None:
         if self._over is not None:
@@ -45,26 +46,21 @@ class Tickets:
     def __init__(self) -> None:
         self._open: dict[SessionName, list[Ticket]] = {}
 
-    @contextmanager
-    def taken(self, name: SessionName, user_id: str) -> Iterator[Ticket]:
-        """A ticket for the current task's request. Raises `SessionDeleted` out of it when the session goes meanwhile."""
+    def take(self, name: SessionName, user_id: str) -> Ticket:
+        """A ticket for the current task's request. Pair with `give_back`."""
         task = asyncio.current_task()
         assert task is not None
         ticket = Ticket(task, user_id)
         self._open.setdefault(name, []).append(ticket)
-        try:
-            yield ticket
-        except asyncio.CancelledError:
-            if not ticket.deleted:
-                raise
-            task.uncancel()
-            raise SessionDeleted("the session was deleted while this turn was in flight") from None
-        finally:
-            ticket.close()
-            tickets = self._open[name]
-            tickets.remove(ticket)
-            if not tickets:
-                del self._open[name]
+        return ticket
+
+    def give_back(self, name: SessionName, ticket: Ticket) -> None:
+        """The request is over."""
+        ticket.close()
+        tickets = self._open[name]
+        tickets.remove(ticket)
+        if not tickets:
+            del self._open[name]
 
     async def end_session(self, name: SessionName) -> bool:
         """Ends what is in flight in a session, and waits until it is over. Whether there was anything."""

@@ -67,6 +67,7 @@ class ToolDesk:
 
     async def _scene(self, session: SessionRecord | None, user_id: str, user: UserRecord | None) -> Scene:
         served = self._served
+        session_id = session.session_id if session else ""
         if session is None:
             branch, seed = Branch.empty(), served.seed
         else:
@@ -74,7 +75,7 @@ class ToolDesk:
             seed = await served.seed_of(session.seed_sha, self._store)
         last = branch.last
         return Scene(
-            session_id=session.session_id if session else "",
+            session_id=session_id,
             chat_id=session.chat_id if session else "",
             number=session.turn_count + 1 if session else 1,
             input=(),
@@ -87,7 +88,7 @@ class ToolDesk:
             metadata_json="{}",
             options_json="{}",
             state_json=last.state_json if last else "{}",
-            seed=turn_seed(b"aside", branch.hashes[1]),
+            seed=turn_seed("aside", session_id, branch.hashes[1], ""),
             clock=Clock(served.agent.story_start, len(branch.path)),
             world=WorldTurn(Base(seed, branch.overlay)),
             time_left=self._limits.turn_timeout,

@@ -69,11 +69,7 @@ def user_key(messages: Iterable[Message], reply: str) -> str:
 
 def rolled(before: bytes, *parts: str) -> bytes:
     """The hash of a path one turn longer."""
-    digest = hashlib.blake2b(before, digest_size=16)
-    for part in parts:
-        digest.update(part.encode(errors="replace"))
-        digest.update(b"\x00")
-    return digest.digest()
+    return hashlib.blake2b("\x00".join(parts).encode(errors="replace"), key=before, digest_size=16).digest()
 
 
 def hashes_after(users: bytes, path: bytes, key: str, reply: str) -> tuple[bytes, bytes]:

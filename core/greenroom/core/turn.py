@@ -8,22 +8,25 @@ from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
 from time import perf_counter_ns
 from typing import Any, TypeVar, overload
 
+import msgspec
+
 from greenroom.core.chance import Clock, Ids, turn_random
 from greenroom.core.conversation import Conversation, past_messages
+from greenroom.core.lazy import lazy
 from greenroom.core.limits import Limits
 from greenroom.core.records import Message, TurnRecord
-from greenroom.core.tools import INJECTED, Call, Tool, Toolbox, ToolFailed, User
+from greenroom.core.schema import Injectable
+from greenroom.core.toolbox import Toolbox
+from greenroom.core.tools import Tool, ToolFailed, User
 from greenroom.core.world import Touches, World, WorldTurn, to_json
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scene:
+class Scene(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """All a turn is made of, before its agent has done anything. JSON is text, read when the agent asks for it."""
 
     session_id: str
@@ -56,7 +59,7 @@ class Backstage:
     """Turns in flight that gave out a token (see `Turn.token`)."""
 
 
-class Turn:
+class Turn(Injectable):
     """One turn: what the user just said, all that is known, and the means to act. Valid until its agent returns."""
 
     def __init__(self, scene: Scene, backstage: Backstage) -> None:
@@ -80,65 +83,69 @@ class Turn:
         self._touches = Touches(scene.world)
         self._loop = asyncio.get_running_loop()
 
-    @cached_property
+    @classmethod
+    def for_call(cls, running: Any) -> Any:
+        return running.turn
+
+    @lazy
     def text(self) -> str:
         """What the user just said; several messages in a row are joined by line breaks. "" when the agent opens."""
         return "\n".join(message.content or "" for message in self.scene.input if message.role == "user")
 
-    @cached_property
+    @lazy
     def messages(self) -> Conversation:
         """The conversation up to and with what the user just said."""
         spoken = [message for message in self.scene.input if message.role not in ("system", "developer")]
         system = [self.instructions] if self.instructions else []
         return Conversation([*past_messages(self.scene.past), *spoken], [*system, *self.context])
 
-    @cached_property
+    @lazy
     def user(self) -> User:
         """Whom the agent talks to; `id` is "" for nobody."""
         scene = self.scene
         return User(scene.user_id, json.loads(scene.user_profile_json), json.loads(scene.user_metadata_json))
 
-    @cached_property
+    @lazy
     def metadata(self) -> Mapping[str, Any]:
         """The user's metadata with the request's laid over it, top-level key by key (USER-05)."""
         own: dict[str, Any] = json.loads(self.scene.metadata_json)
         return {**self.user.metadata, **own} if self.user.metadata else own
 
-    @cached_property
+    @lazy
     def options(self) -> Mapping[str, Any]:
         """Sampling options of the request: `temperature`, `max_tokens` and their like."""
         options: dict[str, Any] = json.loads(self.scene.options_json)
         return options
 
-    @cached_property
+    @lazy
     def state(self) -> dict[str, Any]:
         """A JSON bag of the agent's own, as its previous turn on this path left it. Committed with the turn."""
         state: dict[str, Any] = json.loads(self.scene.state_json)
         return state
 
-    @cached_property
+    @lazy
     def world(self) -> World:
         """The session's data: see `World`."""
         return World(self.world_turn, self._touches)
 
-    @cached_property
+    @lazy
     def ids(self) -> Ids:
         """Ids that are the same on every run of this turn."""
         return Ids(self.scene.seed)
 
-    @cached_property
+    @lazy
     def random(self) -> random.Random:
         """Chance that is the same on every run of this turn."""
         return turn_random(self.scene.seed)
 
-    @cached_property
+    @lazy
     def token(self) -> str:
         """An unguessable token with which a process elsewhere can call this turn's tools (ToolService.InvokeTool)."""
         token = secrets.token_urlsafe(24)
         self._tokens[token] = self
         return token
 
-    @cached_property
+    @lazy
     def tools(self) -> "TurnTools":
         """The agent's tools, for a model."""
         return TurnTools(self)
@@ -224,10 +231,3 @@ def _as_dict(call: Any) -> Mapping[str, Any]:
         return call
     dumped: Mapping[str, Any] = call.model_dump()
     return dumped
-
-
-def _inject_turn(turn: Turn, call: Call, touches: Touches) -> Turn:
-    return turn
-
-
-INJECTED[Turn] = _inject_turn

@@ -7,6 +7,7 @@ A turn that fails anywhere leaves the session exactly as it was. No transaction 
 is a compare-and-set on the session's version, and a turn that lost it is placed and run once more.
 """
 
+import asyncio
 import logging
 from datetime import UTC, datetime
 from time import perf_counter_ns
@@ -67,7 +68,10 @@ class Turns:
         intake = read_request(request, self._limits)
         key = request.principal.key_name
         patience = request.timeout
-        with self.capacity.admitted(), self._tickets.taken(intake.name, request.user_id) as ticket:
+        name = intake.name
+        self.capacity.admit()
+        ticket = self._tickets.take(name, request.user_id)
+        try:
             await self._queue.enter(intake.queue_name, patience)
             try:
                 await self.capacity.enter(key, patience)
@@ -77,6 +81,14 @@ class Turns:
                     self.capacity.leave(key)
             finally:
                 self._queue.leave(intake.queue_name)
+        except asyncio.CancelledError:
+            deleted = ticket.cancelled()
+            if deleted is None:
+                raise
+            raise deleted from None
+        finally:
+            self._tickets.give_back(name, ticket)
+            self.capacity.dismiss()
 
     async def _answer(self, intake: Intake, ticket: Ticket, arrived: int) -> TurnReply:
         stored = await self._stored(intake)

@@ -15,17 +15,23 @@ def tokens(text: str) -> int:
 
 def of_texts(texts: Iterable[str]) -> int:
     """The tokens of whole messages."""
-    return sum(tokens(text) + _PER_MESSAGE for text in texts)
+    total = 0
+    for text in texts:
+        total += tokens(text) + _PER_MESSAGE
+    return total
 
 
 def of_messages(messages: Iterable[Message]) -> int:
     """The tokens of whole messages."""
-    return of_texts(message.content or "" for message in messages)
+    return of_texts([message.content or "" for message in messages])
 
 
 def of_turns(turns: Iterable[TurnRecord]) -> int:
     """The tokens of a path's messages and replies, system texts left out: what the next turn on it sees of it."""
-    return sum(of_messages(spoken(turn.messages)) + of_texts((turn.reply,)) for turn in turns)
+    total = 0
+    for turn in turns:
+        total += of_messages(spoken(turn.messages)) + tokens(turn.reply) + _PER_MESSAGE
+    return total
 
 
 def spoken(messages: Iterable[Message]) -> list[Message]:

@@ -2,8 +2,6 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from greenroom.core.errors import Overloaded, SessionBusy
 from greenroom.core.limits import Limits
@@ -69,16 +67,15 @@ class Capacity:
         """How many turns run now."""
         return self._total
 
-    @contextmanager
-    def admitted(self) -> Iterator[None]:
-        """Counts a turn in, from arrival to answer. Raises `Overloaded` at once when there are too many."""
+    def admit(self) -> None:
+        """Counts a turn in. Raises `Overloaded` at once when there are too many. Pair with `dismiss`."""
         if self._present >= self._limits.max_in_flight + self._limits.max_queued:
             raise Overloaded("the server has as many turns as it can carry")
         self._present += 1
-        try:
-            yield
-        finally:
-            self._present -= 1
+
+    def dismiss(self) -> None:
+        """Counts a turn out."""
+        self._present -= 1
 
     async def enter(self, key: str, patience: float | None = None) -> None:
         """Waits for a place to run, `patience` seconds at most. Raises `Overloaded`. Pair with `leave`."""

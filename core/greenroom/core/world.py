@@ -12,6 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from typing import Any, Final
 
 from greenroom.core.records import Change, Snapshot
+from greenroom.core.schema import Injectable
+
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 Place = tuple[str, str | None]
 """A collection and a record's key; None: the collection itself, when it is one plain value or holds no record yet."""
@@ -34,7 +37,7 @@ class WorldError(Exception):
 def to_json(value: object, where: str = "the value") -> str:
     """Compact JSON of plain data. Raises `WorldError` naming what is in the way: worlds, state and results are JSON."""
     try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        text = _encode(value)
         if not text.isascii():
             text.encode()
     except (TypeError, ValueError, RecursionError) as error:
@@ -47,9 +50,25 @@ def well_formed(text: str) -> str:
     return text if text.isascii() else text.encode(errors="replace").decode()
 
 
-def copy_of(value: Any) -> Any:
-    """A deep copy of plain JSON data; `marshal` does it several times faster than `copy.deepcopy`."""
-    return marshal.loads(marshal.dumps(value)) if isinstance(value, dict | list) else value
+Image = Any
+"""A value as it was at some moment: `marshal` bytes of a dict or list, anything else as it is. It copies and compares
+several times faster than `copy.deepcopy` and `==` on the whole."""
+
+
+def image_of(value: Any, where: str) -> Image:
+    """Raises `WorldError` when the value is not plain data."""
+    if not isinstance(value, dict | list):
+        return value
+    try:
+        return marshal.dumps(value, 2)  # version 2: equal values of one origin have equal bytes
+    except ValueError:
+        to_json(value, where)  # says what is in the way
+        raise WorldError(f"{where} is not plain data") from None
+
+
+def value_of(image: Image) -> Any:
+    """A fresh copy of what was imaged."""
+    return marshal.loads(image) if isinstance(image, bytes) else image
 
 
 def same(a: Any, b: Any) -> bool:
@@ -168,11 +187,13 @@ def canonical(data: Mapping[str, Any]) -> str:
 class WorldTurn:
     """One turn's working copy. `changes` is its exact effect; nothing outside sees it before the commit."""
 
-    __slots__ = ("_base", "_cells", "_fresh")
+    __slots__ = ("_base", "_cells", "_fresh", "_images")
 
     def __init__(self, base: Base) -> None:
         self._base = base
         self._cells: dict[Place, Any] = {}
+        self._images: dict[Place, Image] = {}
+        """The records read so far, as the turn found them."""
         self._fresh: dict[str, dict[str, None]] = {}
         """Keys that are new in this turn, in order of creation, by collection."""
 
@@ -180,8 +201,17 @@ class WorldTurn:
         """The turn's own copy of a record, or GONE."""
         value = self._cells.get(place, self)
         if value is self:
-            value = self._cells[place] = copy_of(self._base.get(*place))
+            value = self._base.get(*place)
+            image = self._images[place] = image_of(value, "the starting world")
+            value = self._cells[place] = value_of(image)
         return value
+
+    def image(self, place: Place) -> Image:
+        """The record as it is now."""
+        if place not in self._cells:
+            self.read(place)
+            return self._images[place]
+        return image_of(self._cells[place], where(place))
 
     def write(self, place: Place, value: Any) -> None:
         collection, key = place
@@ -209,28 +239,35 @@ class WorldTurn:
                 yield key
         yield from tuple(self._fresh.get(collection, ()))
 
-    def before(self, place: Place) -> Any:
-        """The record as the turn found it; not to be changed."""
-        return self._base.get(*place)
-
-    def change(self, place: Place, before: Any, after: Any) -> Change | None:
-        """The difference between two values of a record, or None. Raises `WorldError` when `after` is not JSON."""
-        if before is after:
+    def change_since(self, place: Place, before: Image) -> Change | None:
+        """What became of a record since it was imaged; None: nothing. Raises `WorldError` when it is not JSON now."""
+        now = self._cells.get(place, GONE)
+        if isinstance(before, bytes) and image_of(now, where(place)) == before:
             return None
-        if before is not GONE and after is not GONE and same(before, after):
+        was = value_of(before)
+        if was is now or (was is not GONE and now is not GONE and same(was, now)):
             return None
-        where = f"world[{place[0]!r}]" + ("" if place[1] is None else f"[{place[1]!r}]")
         return Change(
             place[0],
             place[1],
-            None if before is GONE else to_json(before, where),
-            None if after is GONE else to_json(after, where),
+            None if was is GONE else to_json(was, where(place)),
+            None if now is GONE else to_json(now, where(place)),
         )
 
     def changes(self) -> tuple[Change, ...]:
         """What the turn changed so far, record by record, in the order in which records were first touched."""
-        found = (self.change(place, self._base.get(*place), value) for place, value in self._cells.items())
-        return tuple(change for change in found if change is not None)
+        found: list[Change] = []
+        for place in self._cells:
+            before = self._images[place] if place in self._images else image_of(self._base.get(*place), where(place))
+            change = self.change_since(place, before)
+            if change is not None:
+                found.append(change)
+        return tuple(found)
+
+
+def where(place: Place) -> str:
+    """A place as an author would write it."""
+    return f"world[{place[0]!r}]" + ("" if place[1] is None else f"[{place[1]!r}]")
 
 
 class Touches:
@@ -240,27 +277,28 @@ class Touches:
 
     def __init__(self, world: WorldTurn) -> None:
         self._world = world
-        self._before: dict[Place, Any] = {}
+        self._before: dict[Place, Image] = {}
         self.closed = False
 
     def note(self, place: Place) -> None:
         if self.closed:
             raise WorldError("this world is closed: the tool call or turn it belongs to has ended")
         if place not in self._before:
-            self._before[place] = copy_of(self._world.read(place))
+            self._before[place] = self._world.image(place)
 
     def changes(self) -> tuple[Change, ...]:
-        if not self._before:
-            return ()
-        world = self._world
-        found = (world.change(place, before, world.read(place)) for place, before in self._before.items())
-        return tuple(change for change in found if change is not None)
+        found: list[Change] = []
+        for place, before in self._before.items():
+            change = self._world.change_since(place, before)
+            if change is not None:
+                found.append(change)
+        return tuple(found)
 
     def undo(self, *, detach: bool) -> None:
         """Puts every record back as it was. `detach` leaves the old objects to whoever still holds them (a tool that
         outlives its call); otherwise dicts keep their identity."""
-        for place, before in reversed(self._before.items()):
-            now = self._world.read(place)
+        for place, image in reversed(self._before.items()):
+            now, before = self._world.read(place), value_of(image)
             if isinstance(now, dict) and isinstance(before, dict) and not detach:
                 now.clear()
                 now.update(before)
@@ -312,7 +350,7 @@ class Collection(MutableMapping[str, Any]):
         return repr(dict(self))
 
 
-class World(MutableMapping[str, Any]):
+class World(MutableMapping[str, Any], Injectable):
     """The session's data, as a mapping of collections to records: `world["orders"]["12345"]["status"] = "cancelled"`.
 
     Records are plain dicts and lists: read and change them in place. What a turn changes becomes visible to later turns
@@ -324,6 +362,10 @@ class World(MutableMapping[str, Any]):
     def __init__(self, world: WorldTurn, touches: Touches) -> None:
         self._world = world
         self._touches = touches
+
+    @classmethod
+    def for_call(cls, running: Any) -> "World":
+        return cls(running.turn.world_turn, running.touches)
 
     def __getitem__(self, name: str) -> Any:
         place = (name, None)

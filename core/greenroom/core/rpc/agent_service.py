@@ -10,7 +10,7 @@ from greenroom.core.core import Core
 from greenroom.core.errors import GreenroomError
 from greenroom.core.request import Principal
 from greenroom.core.rpc import callers
-from greenroom.core.rpc.codec import reply_to, turn_request
+from greenroom.core.rpc.codec import reply_to, turn_request, write_reply
 from greenroom.core.rpc.status import to_status, unexpected
 from greenroom.core.rpc.turn_runner import TurnRunner
 from greenroom.v1 import agent_pb2, agent_pb2_grpc
@@ -43,7 +43,9 @@ class AgentService(agent_pb2_grpc.AgentServiceServicer):
     async def RunTurns(
         self, request_iterator: AsyncIterator[agent_pb2.RunTurnsRequest], context: Context
     ) -> AsyncIterator[agent_pb2.RunTurnsResponse]:
-        stream = TurnStream(self._runner, callers.current.get(), self._tasks)
+        # an edge on this machine writes the line of each request itself, into the same log
+        log = not context.peer().startswith("unix:")
+        stream = TurnStream(self._runner, callers.current.get(), self._tasks, log=log)
         reading = asyncio.create_task(stream.read(request_iterator))
         try:
             async for response in stream.outcomes(reading):
@@ -70,8 +72,11 @@ class TurnStream:
     """One `RunTurns` call. It reads on at once and runs a task per turn; outcomes that complete in one tick share a
     message. So a slow turn holds nobody back, and turns that arrive together commit together."""
 
-    def __init__(self, runner: TurnRunner, caller: callers.Caller, tasks: "set[asyncio.Task[None]]") -> None:
+    def __init__(
+        self, runner: TurnRunner, caller: callers.Caller, tasks: "set[asyncio.Task[None]]", *, log: bool
+    ) -> None:
         self._runner = runner
+        self._log = log
         self._caller = caller
         self._tasks = tasks
         self._open: dict[int, asyncio.Task[None]] = {}
@@ -108,8 +113,9 @@ class TurnStream:
         try:
             request = item.turn
             timeout = request.timeout_ms / 1000 if request.timeout_ms else None
-            reply = await self._runner.run(turn_request(request, principal_of(request, self._caller), timeout))
-            outcome.reply.CopyFrom(reply_to(reply))
+            turn = turn_request(request, principal_of(request, self._caller), timeout)
+            reply = await self._runner.run(turn, log=self._log)
+            write_reply(outcome.reply, reply.session, reply.turn, reply.replayed)
         except GreenroomError as error:
             outcome.error.CopyFrom(to_status(error))
         except (ValueError, TypeError):  # a reply that protobuf does not take: this turn's failure, not the stream's

@@ -79,8 +79,12 @@ def tool_call_to(call: ToolCallRecord) -> turn_pb2.ToolCall:
     )
 
 
-def scenario_to(scenario: ScenarioRef, applied: bool | None = None) -> turn_pb2.Scenario:
-    return turn_pb2.Scenario(id=scenario.id, requested=scenario.requested, found=scenario.found, applied=applied)
+def write_scenario(proto: turn_pb2.Scenario, scenario: ScenarioRef, applied: bool | None = None) -> None:
+    proto.id = scenario.id
+    proto.requested = scenario.requested
+    proto.found = scenario.found
+    if applied is not None:
+        proto.applied = applied
 
 
 _HISTORY: dict[History, turn_pb2.History.ValueType] = {
@@ -94,43 +98,50 @@ _HISTORY: dict[History, turn_pb2.History.ValueType] = {
 
 
 def reply_to(reply: TurnReply) -> turn_pb2.Reply:
-    return stored_reply_to(reply.session, reply.turn, reply.replayed)
+    proto = turn_pb2.Reply()
+    write_reply(proto, reply.session, reply.turn, reply.replayed)
+    return proto
 
 
-def stored_reply_to(session: SessionRecord, turn: TurnRecord, replayed: bool = False) -> turn_pb2.Reply:
-    return turn_pb2.Reply(
-        session_id=session.session_id,
-        chat_id=session.chat_id,
-        completion_id=turn.completion_id,
-        created_at=timestamp(turn.created_at),
-        agent=session.agent,
-        text=turn.reply,
-        tool_calls=[tool_call_to(call) for call in turn.tool_calls] if turn.tool_calls else None,
-        confidence=turn.confidence,
-        evaluation_json=turn.evaluation_json,
-        number=turn.number,
-        history=_HISTORY[turn.history],
-        scenario=scenario_to(session.scenario, turn.scenario_applied),
-        usage=turn_pb2.Usage(prompt_tokens=turn.prompt_tokens, completion_tokens=turn.completion_tokens),
-        duration_us=turn.duration_us,
-        replayed=replayed,
-        user_id=session.user_id,
-    )
+def write_reply(proto: turn_pb2.Reply, session: SessionRecord, turn: TurnRecord, replayed: bool = False) -> None:
+    """Fills a reply in where it is to stand: handing a message to another one copies it."""
+    proto.session_id = session.session_id
+    proto.chat_id = session.chat_id
+    proto.completion_id = turn.completion_id
+    created = proto.created_at
+    created.seconds = int(turn.created_at.timestamp())
+    created.nanos = turn.created_at.microsecond * 1000
+    proto.agent = session.agent
+    proto.text = turn.reply
+    if turn.tool_calls:
+        proto.tool_calls.extend([tool_call_to(call) for call in turn.tool_calls])
+    if turn.confidence is not None:
+        proto.confidence = turn.confidence
+    proto.evaluation_json = turn.evaluation_json
+    proto.number = turn.number
+    proto.history = _HISTORY[turn.history]
+    write_scenario(proto.scenario, session.scenario, turn.scenario_applied)
+    proto.usage.prompt_tokens = turn.prompt_tokens
+    proto.usage.completion_tokens = turn.completion_tokens
+    proto.duration_us = turn.duration_us
+    proto.replayed = replayed
+    proto.user_id = session.user_id
 
 
 def turn_to(session: SessionRecord, turn: TurnRecord, current: frozenset[int]) -> session_pb2.Turn:
-    return session_pb2.Turn(
+    proto = session_pb2.Turn(
         number=turn.number,
         parent=turn.parent,
         superseded=turn.number not in current,
         adopted=turn.adopted,
         messages=[message_to(message) for message in turn.messages],
-        reply=stored_reply_to(session, turn),
         metadata_json=turn.metadata_json,
         request_id=turn.request_id,
         state_json=turn.state_json,
         changes=changes_to(turn.changes),
     )
+    write_reply(proto.reply, session, turn)
+    return proto
 
 
 def failed_turn_to(failed: FailedTurn) -> session_pb2.FailedTurn:
@@ -146,7 +157,7 @@ def failed_turn_to(failed: FailedTurn) -> session_pb2.FailedTurn:
 
 
 def session_to(session: SessionRecord) -> session_pb2.Session:
-    return session_pb2.Session(
+    proto = session_pb2.Session(
         session_id=session.session_id,
         chat_id=session.chat_id,
         user_id=session.user_id,
@@ -158,8 +169,9 @@ def session_to(session: SessionRecord) -> session_pb2.Session:
         head=session.head,
         transcript_mode=session.transcript_mode,
         metadata_json=session.metadata_json,
-        scenario=scenario_to(session.scenario),
     )
+    write_scenario(proto.scenario, session.scenario)
+    return proto
 
 
 def user_to(user: UserRecord) -> user_pb2.User:

@@ -18,16 +18,19 @@ class Meters:
             registry=self.registry,
             buckets=_SECONDS,
         )
-        self._turns = Counter("greenroom_core_turns", "Turns by outcome.", ("outcome",), registry=self.registry)
+        self._turns = Histogram(
+            "greenroom_core_turn_seconds",
+            "Turns by outcome (ok, or an error's reason), waiting included.",
+            ("outcome",),
+            registry=self.registry,
+            buckets=_SECONDS,
+        )
         self._tool_calls = Counter(
             "greenroom_core_tool_calls", "Tool calls by tool.", ("tool", "ok"), registry=self.registry
         )
-        self.turn_seconds = Histogram(
-            "greenroom_core_turn_seconds", "Turns, waiting included.", registry=self.registry, buckets=_SECONDS
-        )
         self.running = Gauge("greenroom_core_turns_running", "Turns that run now.", registry=self.registry)
         self._rpc_children: dict[tuple[str, str], Histogram] = {}
-        self._turn_children: dict[str, Counter] = {}
+        self._turn_children: dict[str, Histogram] = {}
         self._tool_children: dict[tuple[str, bool], Counter] = {}
 
     def rpc(self, method: str, code: str, seconds: float) -> None:
@@ -36,12 +39,12 @@ class Meters:
             child = self._rpc_children[method, code] = self._rpcs.labels(method, code)
         child.observe(seconds)
 
-    def turn(self, outcome: str) -> None:
+    def turn(self, outcome: str, seconds: float) -> None:
         """`outcome`: "ok", or an error's reason."""
         child = self._turn_children.get(outcome)
         if child is None:
             child = self._turn_children[outcome] = self._turns.labels(outcome)
-        child.inc()
+        child.observe(seconds)
 
     def tool_call(self, tool: str, ok: bool) -> None:
         child = self._tool_children.get((tool, ok))

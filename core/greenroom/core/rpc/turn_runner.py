@@ -27,15 +27,16 @@ class TurnRunner:
         self._idle.set()
         self.draining = False
 
-    async def run(self, request: TurnRequest) -> TurnReply:
-        """Raises only `GreenroomError`s, and `CancelledError`."""
+    async def run(self, request: TurnRequest, *, log: bool = True) -> TurnReply:
+        """Raises only `GreenroomError`s, and `CancelledError`. `log`: whether an answered turn gets a line here."""
         started = perf_counter()
         if not request.request_id:
             request.request_id = new_request_id()
         if self.draining:
             raise Draining("the server is shutting down")
+        if not self._running:
+            self._idle.clear()
         self._running += 1
-        self._idle.clear()
         try:
             reply = await self._core.turns.run(request)
         except GreenroomError as error:
@@ -54,11 +55,11 @@ class TurnRunner:
             if not self._running:
                 self._idle.set()
         took = perf_counter() - started
-        self._meters.turn("ok")
-        self._meters.turn_seconds.observe(took)
+        self._meters.turn("ok", took)
         for call in reply.turn.tool_calls:
             self._meters.tool_call(call.name, call.ok)
-        self._log.answered(request, reply, took)
+        if log:
+            self._log.answered(request, reply, took)
         return reply
 
     async def drain(self, timeout: float) -> bool:
@@ -73,6 +74,5 @@ class TurnRunner:
 
     def _missed(self, request: TurnRequest, reason: str, started: float) -> None:
         took = perf_counter() - started
-        self._meters.turn(reason)
-        self._meters.turn_seconds.observe(took)
+        self._meters.turn(reason, took)
         self._log.failed(request, reason, took)

@@ -1,0 +1,167 @@
+"""The toolbox through which a turn calls its tools: every call is recorded, whatever happens in it."""
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from functools import partial
+from time import perf_counter_ns
+from typing import TYPE_CHECKING, Any
+
+from greenroom.core.errors import LimitExceeded
+from greenroom.core.records import Change, ToolCallRecord
+from greenroom.core.schema import InvalidArguments
+from greenroom.core.tools import Call, Tool, ToolError, ToolFailed
+from greenroom.core.world import Touches, to_json, well_formed
+
+if TYPE_CHECKING:
+    from greenroom.core.turn import Turn
+
+_encode_arguments = json.JSONEncoder(ensure_ascii=False, default=str).encode
+
+
+def failure_of(error: BaseException, tool: Tool[..., Any] | None) -> tuple[str, str]:
+    """A failed call's `type` and `message` (CHAT-10)."""
+    message = well_formed(str(error))
+    match error:
+        case InvalidArguments():
+            return "invalid_arguments", message
+        case ToolError():
+            return error.code, message
+        case ToolFailed():  # a tool that called another one and passes its failure on
+            return error.type, well_formed(error.message)
+        case TimeoutError():
+            limit = f" within {tool.timeout:g} s" if tool and tool.timeout is not None else ""
+            return "timeout", message or f"{tool.name if tool else 'the tool'} did not answer{limit}"
+        case asyncio.CancelledError():
+            return "cancelled", "the turn ended before the tool did"
+        case _:
+            return type(error).__name__, message
+
+
+class Execution:
+    """One call while it runs."""
+
+    __slots__ = ("_id", "_name", "_number", "_started", "touches", "turn")
+
+    def __init__(self, turn: "Turn", number: int, name: str, call_id: str) -> None:
+        self.turn = turn
+        self.touches = Touches(turn.world_turn)
+        self._number = number
+        self._name = name
+        self._id = call_id
+        self._started = perf_counter_ns()
+
+    @property
+    def call(self) -> Call:
+        """What the tool may know of its call."""
+        turn = self.turn
+        return Call(self._id, turn.call_key(self._number), self._name, turn.number, turn.time_left)
+
+    def record(
+        self, arguments: Mapping[str, Any], result: str, ok: bool, changes: tuple[Change, ...] = ()
+    ) -> ToolCallRecord:
+        """The call as it is stored; it is over now."""
+        started = self._started
+        return ToolCallRecord(
+            self._id,
+            self._name,
+            well_formed(_encode_arguments(arguments)),
+            result,
+            ok,
+            (started - self.turn.started_ns) // 1000,
+            (perf_counter_ns() - started) // 1000,
+            changes,
+        )
+
+
+class Toolbox:
+    """The tools of one turn. Calls are numbered and kept in order of start."""
+
+    __slots__ = ("_executor", "_records", "_running", "_turn", "refused", "tools")
+
+    def __init__(self, tools: Sequence[Tool[..., Any]], turn: "Turn", executor: ThreadPoolExecutor) -> None:
+        self.tools = tools
+        self._turn = turn
+        self._executor = executor
+        self._records: list[ToolCallRecord | None] = []
+        self._running: dict[int, Execution] = {}
+        self.refused: LimitExceeded | None = None
+        """Set when a bound was passed: the turn fails whatever the agent makes of it."""
+
+    def find(self, name: str) -> Tool[..., Any] | None:
+        return next((tool for tool in self.tools if tool.name == name), None)
+
+    @property
+    def records(self) -> tuple[ToolCallRecord, ...]:
+        """What has been recorded, in order of start."""
+        return tuple([record for record in self._records if record is not None])
+
+    def record_of(self, call_id: str) -> ToolCallRecord:
+        """The record of a call that is over."""
+        return next(record for record in self.records if record.id == call_id)
+
+    async def call(self, tool: Tool[..., Any] | str, arguments: Mapping[str, Any], call_id: str = "") -> Any:
+        """Runs one call and records it. Raises `ToolFailed` when it failed, `LimitExceeded` past the turn's bounds."""
+        name = tool if isinstance(tool, str) else tool.name
+        found = self.find(tool) if isinstance(tool, str) else tool
+        number = self._open(name)
+        turn = self._turn
+        turn.clock.tick()
+        running = self._running[number] = Execution(turn, number, name, call_id or turn.ids.new("call"))
+        touches = running.touches
+        try:
+            if found is None:
+                raise InvalidArguments(f"there is no tool named {name!r}")
+            result = await self._run(found, arguments, running)
+            text, changes = self._text(result), touches.changes()
+        except BaseException as error:
+            kind, message = failure_of(error, found)
+            self._close(number, touches)
+            touches.undo(detach=not isinstance(error, Exception) or isinstance(error, TimeoutError))
+            outcome = to_json({"error": {"type": kind, "message": message}})
+            self._records[number] = running.record(arguments, outcome, ok=False)
+            if isinstance(error, LimitExceeded) or not isinstance(error, Exception):
+                raise
+            raise ToolFailed(name, kind, message) from error
+        self._close(number, touches)
+        self._records[number] = running.record(arguments, text, ok=True, changes=changes)
+        return result
+
+    def abandon(self) -> None:
+        """The turn is over: whatever still runs is cut off from its world."""
+        for running in self._running.values():
+            running.touches.closed = True
+
+    def _open(self, name: str) -> int:
+        limit = self._turn.limits.turn_tool_calls
+        if len(self._records) >= limit:
+            self.refused = LimitExceeded(f"a turn may call {limit} tools at most ({name})")
+            raise self.refused
+        self._records.append(None)
+        return len(self._records) - 1
+
+    def _close(self, number: int, touches: Touches) -> None:
+        touches.closed = True
+        del self._running[number]
+
+    def _text(self, result: Any) -> str:
+        text = to_json(result, "the tool's result")
+        limit = self._turn.limits.tool_result_bytes
+        if len(text) > limit or (not text.isascii() and len(text.encode()) > limit):
+            self.refused = LimitExceeded(f"a tool's result may be {limit} bytes of JSON at most")
+            raise self.refused
+        return text
+
+    async def _run(self, tool: Tool[..., Any], arguments: Mapping[str, Any], running: Execution) -> Any:
+        signature = tool.signature
+        given = signature.validated(arguments)
+        for name, kind in signature.injected.items():
+            given[name] = kind.for_call(running)
+        if tool.is_async:
+            work = tool.function(**given)
+        else:
+            runner = partial(copy_context().run, partial(tool.function, **given))
+            work = asyncio.get_running_loop().run_in_executor(self._executor, runner)
+        return await (work if tool.timeout is None else asyncio.wait_for(work, tool.timeout))
