@@ -15,18 +15,26 @@ class Overrun(Exception):
     """It took longer than it may."""
 
 
+class Stray(Exception):
+    """It ended as cancelled, and nobody here had cancelled it."""
+
+    def __init__(self) -> None:
+        super().__init__("a task that the agent waited for was cancelled")
+
+
 def _wake(over: "asyncio.Future[None]") -> None:
     if not over.done():
         over.set_result(None)
 
 
 async def bounded(work: Coroutine[Any, Any, T], seconds: float) -> T:
-    """The outcome of `work`. Raises `Overrun` when it takes longer; then, and when the caller is cancelled, `work` is
-    cancelled and given a second; one that goes on regardless is left behind and named in the log."""
+    """The outcome of `work`. Raises `Overrun` when it takes longer, `Stray` when it was cancelled from within. Past its time,
+    and when the caller is cancelled, `work` is cancelled and given a second; one that goes on regardless is left behind and
+    named in the log."""
     loop = asyncio.get_running_loop()
     task = loop.create_task(work)
     if task.done():  # an eager task that never waited
-        return task.result()
+        return _outcome(task)
     over: asyncio.Future[None] = loop.create_future()
     task.add_done_callback(lambda _: _wake(over))
     timer = loop.call_later(max(seconds, 0), _wake, over)
@@ -38,9 +46,15 @@ async def bounded(work: Coroutine[Any, Any, T], seconds: float) -> T:
     finally:
         timer.cancel()
     if task.done():
-        return task.result()
+        return _outcome(task)
     await _stop(task)
     raise Overrun
+
+
+def _outcome(task: "asyncio.Task[T]") -> T:
+    if task.cancelled():
+        raise Stray
+    return task.result()
 
 
 async def _stop(task: "asyncio.Task[Any]") -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import grpc
 
 from greenroom.core.core import Core
-from greenroom.core.errors import GreenroomError
+from greenroom.core.errors import GreenroomError, TurnCancelled
 from greenroom.core.request import Principal
 from greenroom.core.rpc import callers
 from greenroom.core.rpc.codec import reply_to, turn_request, write_reply
@@ -118,6 +118,8 @@ class TurnStream:
             write_reply(outcome.reply, reply.session, reply.turn, reply.replayed)
         except GreenroomError as error:
             outcome.error.CopyFrom(to_status(error))
+        except asyncio.CancelledError:
+            outcome.error.CopyFrom(to_status(TurnCancelled("the turn was cancelled by its caller")))
         except (ValueError, TypeError):  # a reply that protobuf does not take: this turn's failure, not the stream's
             outcome.error.CopyFrom(to_status(unexpected()))
         finally:
