@@ -38,7 +38,7 @@ sessions = sa.Table(
     sa.Column("scenario_id", sa.Text, nullable=False),
     sa.Column("scenario_requested", sa.Text, nullable=False),
     sa.Column("scenario_found", sa.Boolean, nullable=False),
-    sa.Column("scenario_sha", sa.Text, nullable=False, server_default=""),
+    sa.Column("scenario_sha", sa.Text, nullable=False, server_default=sa.text("''")),
     sa.Column("seed_sha", sa.Text, nullable=False),
     sa.Column("changed_bytes", BigInteger, nullable=False),
     sa.Column("created_at", BigInteger, nullable=False),

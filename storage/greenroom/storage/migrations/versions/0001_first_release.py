@@ -38,7 +38,7 @@ def _create_sessions() -> None:
         sa.Column("scenario_id", sa.Text(), nullable=False),
         sa.Column("scenario_requested", sa.Text(), nullable=False),
         sa.Column("scenario_found", sa.Boolean(), nullable=False),
-        sa.Column("scenario_sha", sa.Text(), server_default="", nullable=False),
+        sa.Column("scenario_sha", sa.Text(), server_default=sa.text("''"), nullable=False),
         sa.Column("seed_sha", sa.Text(), nullable=False),
         sa.Column("changed_bytes", BigInteger, nullable=False),
         sa.Column("created_at", BigInteger, nullable=False),

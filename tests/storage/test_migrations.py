@@ -1,0 +1,92 @@
+"""The schema: as the code says, brought there by whoever starts first, refused when it is not ours to change."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from real_postgres import Databases
+from storage_samples import NAMESPACE, a_session, first
+
+from greenroom.core.errors import StoreUnavailable
+from greenroom.storage import SqlStore
+from greenroom.storage.location import parse_location
+from greenroom.storage.migrating import HEAD, alembic_config
+from greenroom.storage.tables import metadata
+
+Open = Callable[..., SqlStore]
+
+
+def engine(url: str) -> sa.Engine:
+    return sa.create_engine(parse_location(url).url, poolclass=sa.NullPool)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def empty_url(request: pytest.FixtureRequest) -> str:
+    """A database without tables."""
+    if request.param == "sqlite":
+        return str(request.getfixturevalue("sqlite_url"))
+    databases = request.getfixturevalue("databases")
+    name = databases.create()
+    request.addfinalizer(lambda: databases.drop(name))
+    return str(databases.url(name))
+
+
+async def test_migrations_lead_to_the_tables_of_the_code(empty_url: str, opened: Open) -> None:
+    await opened(empty_url).start()
+    with engine(empty_url).connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        assert compare_metadata(context, metadata) == []
+
+
+def test_the_code_needs_the_newest_migration() -> None:
+    assert ScriptDirectory.from_config(alembic_config()).get_current_head() == HEAD
+
+
+def test_migrations_are_part_of_the_package() -> None:
+    scripts = Path(str(alembic_config().get_main_option("script_location")))
+    assert scripts.parent.name == "storage"
+    assert sorted(path.name for path in scripts.glob("versions/*.py"))
+
+
+async def test_starting_again_changes_nothing(url: str, opened: Open) -> None:
+    store = opened(url)
+    await store.start()
+    await store.commit_turn(first(a_session(1)))
+    await store.close()
+    again = opened(url)
+    await again.start()
+    assert await again.load_session(NAMESPACE, "session-1") == a_session(1)
+
+
+async def test_many_that_start_at_once_migrate_once(databases: Databases, opened: Open) -> None:
+    name = databases.create()
+    stores = [opened(databases.url(name), wait_seconds=30.0) for _ in range(4)]
+    await asyncio.gather(*(store.start() for store in stores))
+    await stores[0].commit_turn(first(a_session(1)))
+    assert await stores[3].load_session(NAMESPACE, "session-1") == a_session(1)
+    for store in stores:
+        await store.close()
+    databases.drop(name)
+
+
+async def test_a_database_of_a_newer_version_is_refused_and_left_alone(url: str, opened: Open) -> None:
+    store = opened(url)
+    await store.start()
+    await store.close()
+    with engine(url).begin() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    for read_only in (False, True):
+        with pytest.raises(StoreUnavailable, match=r"9999.*upgrade Greenroom"):
+            await opened(url, read_only=read_only).start()
+    with engine(url).connect() as connection:
+        assert connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() == "9999"
+
+
+async def test_a_reader_does_not_make_tables(empty_url: str, opened: Open) -> None:
+    with pytest.raises(StoreUnavailable, match=r"does not exist|no Greenroom tables"):
+        await opened(empty_url, read_only=True).start()
