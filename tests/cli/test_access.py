@@ -114,7 +114,7 @@ def test_https_from_tls_1_2_on(tmp_path: Path, authority: trustme.CA) -> None:
         old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         authority.configure_trust(old)
         old.set_ciphers("ALL:@SECLEVEL=0")
-        with pytest.warns(DeprecationWarning):
+        with pytest.warns(DeprecationWarning, match="TLSv1_1"):
             old.minimum_version = old.maximum_version = ssl.TLSVersion.TLSv1_1
         port = int(sandbox.http.rpartition(":")[2])
         with socket.create_connection(("127.0.0.1", port), PATIENCE) as raw, pytest.raises(ssl.SSLError):

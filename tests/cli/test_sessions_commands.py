@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -7,15 +8,16 @@ from running_sandbox import Sandbox, run
 SERVE = ("serve", "counting:agent", "--port", "0", "--grpc-port", "0")
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three turns in two sessions, and a server that is gone."""
-    with Sandbox(tmp_path, *SERVE) as sandbox:
+    folder = tmp_path_factory.mktemp("stored")
+    with Sandbox(folder, *SERVE) as sandbox:
         sandbox.said("hello", "first")
         sandbox.said("an\x1b[31mother", "first")
         sandbox.said("hi", "second")
         sandbox.stop()
-    return tmp_path
+    return folder
 
 
 def test_sessions_can_be_read_beside_a_running_server(tmp_path: Path) -> None:
@@ -69,10 +71,11 @@ def test_what_is_not_there_is_said(folder: Path, tmp_path_factory: pytest.TempPa
     assert "does not exist" in empty.stderr
 
 
-def test_old_sessions_are_pruned(folder: Path) -> None:
-    assert run(folder, "sessions", "prune", "--idle", "1d").stdout == "deleted 0 sessions\n"
-    assert run(folder, "sessions", "prune", "--idle", "1ms").stdout == "deleted 2 sessions\n"
-    assert run(folder, "sessions", "list", "--json").stdout == ""
+def test_old_sessions_are_pruned(folder: Path, tmp_path: Path) -> None:
+    shutil.copy(folder / "greenroom.db", tmp_path)
+    assert run(tmp_path, "sessions", "prune", "--idle", "1d").stdout == "deleted 0 sessions\n"
+    assert run(tmp_path, "sessions", "prune", "--idle", "1ms").stdout == "deleted 2 sessions\n"
+    assert run(tmp_path, "sessions", "list", "--json").stdout == ""
 
 
 def test_a_database_is_migrated_ahead_of_its_first_server(tmp_path: Path) -> None:

@@ -103,10 +103,14 @@ def print_transcript(session: dict[str, Any], *, as_json: bool) -> None:
         for message in turn["messages"]:
             print(_plain(f"{message['role']}: {message['content'] or ''}"))
         for call in turn["tool_calls"]:
-            print(_plain(f"  {call['name']}({call['arguments'].decode()}) -> {call['result'].decode()}"))
+            print(_plain(f"  {call['name']}({_text(call['arguments'])}) -> {_text(call['result'])}"))
         for change in turn["changes"]:
             print(_plain(f"  {change['collection']}/{change['key']}: {change['before']} -> {change['after']}"))
         print(_plain(f"assistant: {turn['reply']}"))
+
+
+def _text(raw: msgspec.Raw) -> str:
+    return bytes(raw).decode()
 
 
 def _plain(text: str) -> str:
