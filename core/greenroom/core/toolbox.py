@@ -43,10 +43,11 @@ def failure_of(error: BaseException, tool: Tool[..., Any] | None) -> tuple[str, 
 class Execution:
     """One call while it runs."""
 
-    __slots__ = ("_id", "_name", "_number", "_started", "touches", "turn")
+    __slots__ = ("_arguments", "_id", "_name", "_number", "_started", "touches", "turn")
 
-    def __init__(self, turn: "Turn", number: int, name: str, call_id: str) -> None:
+    def __init__(self, turn: "Turn", number: int, name: str, arguments: Mapping[str, Any], call_id: str) -> None:
         self.turn = turn
+        self._arguments = arguments
         self.touches = Touches(turn.world_turn)
         self._number = number
         self._name = name
@@ -59,15 +60,13 @@ class Execution:
         turn = self.turn
         return Call(self._id, turn.call_key(self._number), self._name, turn.number, turn.time_left)
 
-    def record(
-        self, arguments: Mapping[str, Any], result: str, ok: bool, changes: tuple[Change, ...] = ()
-    ) -> ToolCallRecord:
+    def record(self, result: str, ok: bool, changes: tuple[Change, ...] = ()) -> ToolCallRecord:
         """The call as it is stored; it is over now."""
         started = self._started
         return ToolCallRecord(
             self._id,
             self._name,
-            well_formed(_encode_arguments(arguments)),
+            well_formed(_encode_arguments(self._arguments)),
             result,
             ok,
             (started - self.turn.started_ns) // 1000,
@@ -79,7 +78,7 @@ class Execution:
 class Toolbox:
     """The tools of one turn. Calls are numbered and kept in order of start."""
 
-    __slots__ = ("_executor", "_records", "_running", "_turn", "refused", "tools")
+    __slots__ = ("_executor", "_over", "_records", "_running", "_turn", "refused", "tools")
 
     def __init__(self, tools: Sequence[Tool[..., Any]], turn: "Turn", executor: ThreadPoolExecutor) -> None:
         self.tools = tools
@@ -87,6 +86,7 @@ class Toolbox:
         self._executor = executor
         self._records: list[ToolCallRecord | None] = []
         self._running: dict[int, Execution] = {}
+        self._over = False
         self.refused: LimitExceeded | None = None
         """Set when a bound was passed: the turn fails whatever the agent makes of it."""
 
@@ -109,42 +109,51 @@ class Toolbox:
         number = self._open(name)
         turn = self._turn
         turn.clock.tick()
-        running = self._running[number] = Execution(turn, number, name, call_id or turn.ids.new("call"))
+        running = self._running[number] = Execution(turn, number, name, arguments, call_id or turn.ids.new("call"))
         touches = running.touches
         try:
             if found is None:
                 raise InvalidArguments(f"there is no tool named {name!r}")
             result = await self._run(found, arguments, running)
+            if self._over:
+                raise asyncio.CancelledError
             text, changes = self._text(result), touches.changes()
         except BaseException as error:
             kind, message = failure_of(error, found)
-            self._close(number, touches)
-            touches.undo(detach=not isinstance(error, Exception) or isinstance(error, TimeoutError))
-            outcome = to_json({"error": {"type": kind, "message": message}})
-            self._records[number] = running.record(arguments, outcome, ok=False)
-            if isinstance(error, LimitExceeded) or not isinstance(error, Exception):
+            del self._running[number]
+            if not self._over:
+                self._fail(number, running, kind, message, detach=_outlives(error))
+            if isinstance(error, LimitExceeded) or _is_stopping(error):
                 raise
             raise ToolFailed(name, kind, message) from error
-        self._close(number, touches)
-        self._records[number] = running.record(arguments, text, ok=True, changes=changes)
+        del self._running[number]
+        touches.closed = True
+        for other in self._running.values():
+            other.touches.meanwhile(changes)
+        self._records[number] = running.record(text, ok=True, changes=changes)
         return result
 
-    def abandon(self) -> None:
-        """The turn is over: whatever still runs is cut off from its world."""
-        for running in self._running.values():
-            running.touches.closed = True
+    def end(self) -> None:
+        """The turn is over: no call begins any more, and what still runs has failed and is cut off from its world."""
+        if not self._over:
+            self._over = True
+            for number, running in self._running.items():
+                self._fail(number, running, *failure_of(asyncio.CancelledError(), None), detach=True)
+
+    def _fail(self, number: int, running: Execution, kind: str, message: str, *, detach: bool) -> None:
+        running.touches.closed = True
+        running.touches.undo(detach=detach)
+        self._records[number] = running.record(to_json({"error": {"type": kind, "message": message}}), ok=False)
 
     def _open(self, name: str) -> int:
+        if self._over:
+            raise ToolFailed(name, "cancelled", "the turn is over")
         limit = self._turn.limits.turn_tool_calls
         if len(self._records) >= limit:
             self.refused = LimitExceeded(f"a turn may call {limit} tools at most ({name})")
             raise self.refused
         self._records.append(None)
         return len(self._records) - 1
-
-    def _close(self, number: int, touches: Touches) -> None:
-        touches.closed = True
-        del self._running[number]
 
     def _text(self, result: Any) -> str:
         text = to_json(result, "the tool's result")
@@ -165,3 +174,16 @@ class Toolbox:
             runner = partial(copy_context().run, partial(tool.function, **given))
             work = asyncio.get_running_loop().run_in_executor(self._executor, runner)
         return await (work if tool.timeout is None else asyncio.wait_for(work, tool.timeout))
+
+
+def _is_stopping(error: BaseException) -> bool:
+    """Whether the caller is being stopped. A tool may also end as cancelled because something it waited for was: it failed."""
+    if isinstance(error, asyncio.CancelledError):
+        task = asyncio.current_task()
+        return task is None or task.cancelling() > 0
+    return not isinstance(error, Exception)
+
+
+def _outlives(error: BaseException) -> bool:
+    """Whether the tool's own code may still run."""
+    return isinstance(error, TimeoutError) or not isinstance(error, Exception)

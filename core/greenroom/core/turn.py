@@ -186,9 +186,9 @@ class Turn(Injectable):
     def end(self) -> None:
         """Cuts off whatever still holds the turn's world."""
         self._touches.closed = True
-        self.toolbox.abandon()
+        self.toolbox.end()
         if "token" in self.__dict__:
-            del self._tokens[self.token]
+            self._tokens.pop(self.token, None)
 
     def state_after(self) -> str:
         """The state to store, as JSON text. Raises `WorldError` when it is no JSON object."""

@@ -216,6 +216,7 @@ class Turns:
         turn = Turn(set_scene(plan, served.agent, seed, time_left), served.backstage)
         try:
             reply = await bounded(produce(served.agent, turn, served.executor), time_left)
+            turn.toolbox.end()
             if turn.toolbox.refused is not None:
                 raise turn.toolbox.refused
             calls = turn.toolbox.records
@@ -243,6 +244,7 @@ class Turns:
 
     async def _failed(self, plan: Plan, turn: Turn, error: GreenroomError, cause: Exception | None) -> GreenroomError:
         """Keeps the evidence beside the session, and gives back what to raise."""
+        turn.end()
         session = plan.session
         evidence = FailedTurn(
             namespace=session.namespace,

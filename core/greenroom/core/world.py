@@ -56,14 +56,13 @@ several times faster than `copy.deepcopy` and `==` on the whole."""
 
 
 def image_of(value: Any, where: str) -> Image:
-    """Raises `WorldError` when the value is not plain data."""
+    """Raises `WorldError` when the value is not JSON."""
     if not isinstance(value, dict | list):
         return value
     try:
         return marshal.dumps(value, 2)  # version 2: equal values of one origin have equal bytes
-    except ValueError:
-        to_json(value, where)  # says what is in the way
-        raise WorldError(f"{where} is not plain data") from None
+    except ValueError:  # an enumeration's member or a dict of another kind, say: JSON takes it as what it stands for
+        return marshal.dumps(json.loads(to_json(value, where)), 2)
 
 
 def value_of(image: Image) -> Any:
@@ -273,11 +272,12 @@ def where(place: Place) -> str:
 class Touches:
     """What one tool call touched, with each record as it was before: its changes, and the way back."""
 
-    __slots__ = ("_before", "_world", "closed")
+    __slots__ = ("_before", "_meanwhile", "_world", "closed")
 
     def __init__(self, world: WorldTurn) -> None:
         self._world = world
         self._before: dict[Place, Image] = {}
+        self._meanwhile: tuple[Change, ...] = ()
         self.closed = False
 
     def note(self, place: Place) -> None:
@@ -294,16 +294,40 @@ class Touches:
                 found.append(change)
         return tuple(found)
 
+    def meanwhile(self, changes: tuple[Change, ...]) -> None:
+        """Another call of the turn has succeeded while this one runs: its changes outlive an `undo` of this one."""
+        self._meanwhile += changes
+
     def undo(self, *, detach: bool) -> None:
-        """Puts every record back as it was. `detach` leaves the old objects to whoever still holds them (a tool that
-        outlives its call); otherwise dicts keep their identity."""
+        """Puts every record back as it was, with what other calls have done to it since. `detach` leaves the old objects
+        to whoever still holds them (a tool that outlives its call); otherwise dicts keep their identity."""
         for place, image in reversed(self._before.items()):
             now, before = self._world.read(place), value_of(image)
+            for change in self._meanwhile:
+                if (change.collection, change.key) == place:
+                    before = _replayed(before, _read(change.before), _read(change.after))
             if isinstance(now, dict) and isinstance(before, dict) and not detach:
                 now.clear()
                 now.update(before)
             else:
                 self._world.write(place, before)
+
+
+def _read(text: str | None) -> Any:
+    return GONE if text is None else json.loads(text)
+
+
+def _replayed(value: Any, before: Any, after: Any) -> Any:
+    """`value` after what made `after` of `before`, field by field where all are objects."""
+    if not (isinstance(value, dict) and isinstance(before, dict) and isinstance(after, dict)):
+        return after
+    for key in {**before, **after}:
+        was, now = before.get(key, GONE), after.get(key, GONE)
+        if now is GONE:
+            value.pop(key, None)
+        elif was is GONE or not same(was, now):
+            value[key] = _replayed(value.get(key, GONE), was, now)
+    return value
 
 
 class Collection(MutableMapping[str, Any]):

@@ -6,9 +6,8 @@ from typing import Any
 import grpc
 
 from greenroom.core.core import Core
-from greenroom.core.records import Change
 from greenroom.core.rpc import callers
-from greenroom.core.rpc.codec import change_to, failed_turn_to, session_to, turn_to
+from greenroom.core.rpc.codec import changes_to, failed_turn_to, session_to, turn_to
 from greenroom.core.sessions import WorldView
 from greenroom.v1 import session_pb2, session_pb2_grpc
 
@@ -88,19 +87,19 @@ class SessionService(session_pb2_grpc.SessionServiceServicer):
 
 
 def world_chunks(session_id: str, view: WorldView) -> list[session_pb2.GetWorldResponse]:
-    """The head first, then the world, then its changes; each message far below what gRPC takes."""
+    """The head first, then the world, then its changes; each message under 1 MB unless a single record is larger."""
     head = session_pb2.WorldHead(session_id=session_id, turn=view.turn, sha256=view.sha256)
     data = view.world_json.encode()
     chunks = [
         session_pb2.GetWorldResponse(world_json=data[start : start + _CHUNK_BYTES])
         for start in range(0, len(data), _CHUNK_BYTES)
     ]
-    size, batch = 0, list[Change]()
-    for change in (*view.changes, None):
-        if batch and (change is None or size > _CHUNK_BYTES):
-            chunks.append(session_pb2.GetWorldResponse(changes=[change_to(one) for one in batch]))
-            size, batch = 0, []
-        if change is not None:
-            batch.append(change)
-            size += len(change.before or "") + len(change.after or "")
+    size = _CHUNK_BYTES
+    for change in changes_to(view.changes):
+        length = change.ByteSize()
+        if size + length > _CHUNK_BYTES:
+            chunks.append(session_pb2.GetWorldResponse())
+            size = 0
+        chunks[-1].changes.append(change)
+        size += length
     return [session_pb2.GetWorldResponse(head=head), *chunks]
