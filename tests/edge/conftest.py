@@ -11,7 +11,7 @@ from fake_core import FakeCore
 @pytest.fixture(scope="session", autouse=True)
 async def one_loop(anyio_backend: str) -> AsyncIterator[None]:
     """Keeps one event loop for all tests: grpc.aio may still call back into the loop of a test that is over."""
-    yield
+    yield  # noqa: PT022 (a fixture that returns would let the loop go)
 
 
 @pytest.fixture

@@ -25,9 +25,7 @@ def bearer(key: str) -> dict[str, str]:
 
 def test_every_route_has_its_scope() -> None:
     app = create_app(options("unix:/nowhere"), None)
-    routes = {
-        (method, route.path) for route in app.routes if isinstance(route, APIRoute) for method in route.methods
-    }
+    routes = {(method, route.path) for route in app.routes if isinstance(route, APIRoute) for method in route.methods}
     assert {pair for pair in routes if pair[1] not in PUBLIC} == set(SCOPES)
 
 

@@ -204,4 +204,3 @@ async def test_the_error_rate_counts_5xx_only(core: FakeCore) -> None:
         assert body["metrics"]["error_rate"] == 50
         assert body["metrics"]["response_time_avg"] > 0
         assert body["status"] == "healthy"
-

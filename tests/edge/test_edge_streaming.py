@@ -107,30 +107,32 @@ async def test_a_reader_that_leaves_stops_the_turn(core: FakeCore) -> None:
 
 
 async def test_the_official_client_reads_it(core: FakeCore) -> None:
-    async with served(options(core.target), KEYS.get) as url:
-        async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="sk-all", max_retries=0) as sdk:
-            whole = await sdk.chat.completions.create(
-                model="support", messages=TURN["messages"], extra_body={"session_id": "s1"}
-            )
-            assert whole.model_extra is not None
-            assert whole.model_extra["session_id"] == "s1"
-            assert whole.choices[0].message.tool_calls is not None
-            stream = await sdk.chat.completions.create(
-                model="support",
-                messages=TURN["messages"],
-                stream=True,
-                stream_options={"include_usage": True},
-                extra_body={"session_id": "s1"},
-            )
-            chunks = [chunk async for chunk in stream]
-            text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
-            assert text == whole.choices[0].message.content
-            assert chunks[-1].usage is not None
-            assert chunks[-1].usage.total_tokens == 30
-            assert [model.id async for model in sdk.models.list()] == ["support"]
-            with pytest.raises(openai.BadRequestError) as raised:
-                await sdk.chat.completions.create(model="support", messages=[])
-            assert raised.value.code == "bad_request"
+    async with (
+        served(options(core.target), KEYS.get) as url,
+        openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="sk-all", max_retries=0) as sdk,
+    ):
+        whole = await sdk.chat.completions.create(
+            model="support", messages=TURN["messages"], extra_body={"session_id": "s1"}
+        )
+        assert whole.model_extra is not None
+        assert whole.model_extra["session_id"] == "s1"
+        assert whole.choices[0].message.tool_calls is not None
+        stream = await sdk.chat.completions.create(
+            model="support",
+            messages=TURN["messages"],
+            stream=True,
+            stream_options={"include_usage": True},
+            extra_body={"session_id": "s1"},
+        )
+        chunks = [chunk async for chunk in stream]
+        text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+        assert text == whole.choices[0].message.content
+        assert chunks[-1].usage is not None
+        assert chunks[-1].usage.total_tokens == 30
+        assert [model.id async for model in sdk.models.list()] == ["support"]
+        with pytest.raises(openai.BadRequestError) as raised:
+            await sdk.chat.completions.create(model="support", messages=[])
+        assert raised.value.code == "bad_request"
 
 
 def stored_turn() -> session_pb2.Turn:

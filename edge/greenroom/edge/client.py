@@ -1,12 +1,12 @@
 """The core, as the edge calls it."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable
 from typing import Protocol, TypeVar
 
 import grpc
 from google.protobuf.message import Message
-from grpc_health.v1 import health_pb2_grpc
+from grpc_health.v1 import health_pb2
 
 from greenroom.edge.errors import OVERLOADED, EdgeError, from_rpc_error, is_ours
 from greenroom.edge.exchange import Exchange
@@ -36,7 +36,7 @@ class _Unary(Protocol[_Request, _Response]):
 class _Stream(Protocol[_Request, _Response]):
     def __call__(
         self, request: _Request, /, *, timeout: float, metadata: Metadata, wait_for_ready: bool
-    ) -> AsyncIterator[_Response]: ...
+    ) -> AsyncIterable[_Response]: ...
 
 
 class CoreClient:
@@ -50,7 +50,13 @@ class CoreClient:
         self.users = user_pb2_grpc.UserServiceStub(self._channel)
         self.sessions = session_pb2_grpc.SessionServiceStub(self._channel)
         self.tools = tool_pb2_grpc.ToolServiceStub(self._channel)
-        self.health = health_pb2_grpc.HealthStub(self._channel)
+        self.check_health: grpc.aio.UnaryUnaryMultiCallable[
+            health_pb2.HealthCheckRequest, health_pb2.HealthCheckResponse
+        ] = self._channel.unary_unary(
+            "/grpc.health.v1.Health/Check",
+            request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+            response_deserializer=health_pb2.HealthCheckResponse.FromString,
+        )
         run_turns: grpc.aio.StreamStreamMultiCallable[bytes, agent_pb2.RunTurnsResponse] = self._channel.stream_stream(
             _TURNS, request_serializer=None, response_deserializer=agent_pb2.RunTurnsResponse.FromString
         )

@@ -49,7 +49,7 @@ class HealthMonitor:
         self._service = service
         self._meters = meters
         self._interval = interval
-        self._states: dict[str, State] = dict.fromkeys(DEPENDENCIES, "unhealthy")
+        self._states = _nothing_known()
         self._usage = ProcessUsage()
         self._watching: asyncio.Task[None] | None = None
         self._looked = asyncio.Event()
@@ -67,9 +67,7 @@ class HealthMonitor:
     async def report(self) -> Health:
         """The body. Waits only for the very first look."""
         await self._looked.wait()
-        states = dict(self._states)
-        if not self._service.core.reachable():
-            states = dict.fromkeys(DEPENDENCIES, "unhealthy")
+        states = self._states if self._service.core.reachable() else _nothing_known()
         response_time, errors = self._meters.recent()
         return Health(
             status=self._overall(states),
@@ -97,7 +95,7 @@ class HealthMonitor:
         core = self._service.core
         begun = time.monotonic()
         try:
-            answer = await core.health.Check(
+            answer = await core.check_health(
                 health_pb2.HealthCheckRequest(service=service), timeout=CHECK_TIMEOUT, metadata=core.metadata(None)
             )
         except grpc.aio.AioRpcError as error:
@@ -106,6 +104,10 @@ class HealthMonitor:
         if answer.status != _SERVING:
             return "unhealthy"
         return "degraded" if time.monotonic() - begun > SLOW_SECONDS else "healthy"
+
+
+def _nothing_known() -> dict[str, State]:
+    return dict.fromkeys(DEPENDENCIES, "unhealthy")
 
 
 class ProcessUsage:

@@ -9,18 +9,22 @@ class Principal(Protocol):
     @property
     def name(self) -> str:
         """The key's name: in logs, and what limits count by."""
+        ...
 
     @property
     def namespace(self) -> str:
         """Sessions and users of two namespaces never meet; empty is the default one."""
+        ...
 
     @property
     def scopes(self) -> frozenset[str]:
         """Of `chat` and `inspect`."""
+        ...
 
     @property
     def tool_trace(self) -> str | None:
         """`message` or `metadata` (CHAT-19); None: the edge's setting."""
+        ...
 
 
 class Authenticate(Protocol):

@@ -34,6 +34,7 @@ class RateLimiter(Protocol):
 
     async def take(self, key: str) -> Allowance:
         """Counts one request of `key`, unless there is no room for it."""
+        ...
 
 
 class LocalRateLimiter:
