@@ -1,7 +1,7 @@
 """The schema: as the code says, brought there by whoever starts first, refused when it is not ours to change."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -26,14 +26,15 @@ def engine(url: str) -> sa.Engine:
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def empty_url(request: pytest.FixtureRequest) -> str:
+def empty_url(request: pytest.FixtureRequest) -> Iterator[str]:
     """A database without tables."""
     if request.param == "sqlite":
-        return str(request.getfixturevalue("sqlite_url"))
-    databases = request.getfixturevalue("databases")
+        yield request.getfixturevalue("sqlite_url")
+        return
+    databases: Databases = request.getfixturevalue("databases")
     name = databases.create()
-    request.addfinalizer(lambda: databases.drop(name))
-    return str(databases.url(name))
+    yield databases.url(name)
+    databases.drop(name)
 
 
 async def test_migrations_lead_to_the_tables_of_the_code(empty_url: str, opened: Open) -> None:

@@ -95,7 +95,9 @@ async def test_a_folder_that_is_missing_is_named(tmp_path: Path, opened: Open) -
 
 
 async def test_a_server_that_does_not_answer_is_named_without_its_password(opened: Open) -> None:
-    with pytest.raises(StoreUnavailable, match="PostgreSQL database rooms on 127.0.0.1:1 cannot be opened") as caught:
+    with pytest.raises(
+        StoreUnavailable, match=r"PostgreSQL database rooms on 127\.0\.0\.1:1 cannot be opened"
+    ) as caught:
         await opened("postgresql://me:s3cret@127.0.0.1:1/rooms").start()
     assert "s3cret" not in str(caught.value)
 

@@ -24,8 +24,8 @@ _NO_BATCH = nullcontext()
 class SqliteDatabase(Database):
     """Besides opening the file it watches that the file stays the one it opened.
 
-    A file that was removed, replaced or damaged under us is not written to: all connections are closed first (the last
-    one to close an old file removes the `-wal` beside it by name), then the file that stands there now is opened.
+    A file that was removed, replaced or damaged under us is not written to: all connections are closed first, then the
+    file that stands there now is checked and opened.
     """
 
     def __init__(self, location: Location, *, read_only: bool, busy_seconds: float) -> None:
@@ -37,6 +37,7 @@ class SqliteDatabase(Database):
         self._busy_seconds = busy_seconds
         self._ownership = Ownership(location.file)
         self._identity: tuple[int, int] | None = None
+        self._log_identity: tuple[int, int] | None = None
         self._suspect = False
         self._damage: tuple[int, ...] | None = None
         self._writing = self._engine("rwc", "BEGIN IMMEDIATE")
@@ -70,8 +71,8 @@ class SqliteDatabase(Database):
             raise DatabaseRefused(f"{self.name} is gone")
         if self._damage is not None and self._damage == self._signature():
             raise DatabaseRefused(f"{self.name} is damaged: put a good copy in its place")
-        if self._suspect or self._damage is not None:
-            self.close_links(write=False)
+        if self._identity is not None:
+            self._let_go()
         connection = self._writing.connect()
         try:
             if self._damage is not None:
@@ -80,11 +81,23 @@ class SqliteDatabase(Database):
         except BaseException:
             close_quietly(connection)
             raise
-        status = os.stat(self._path)
-        self._identity = status.st_dev, status.st_ino
+        self._identity = _identity(self._path)
+        self._log_identity = _identity(self._path + "-wal")
         self._suspect = False
         self._damage = None
         return connection
+
+    def _let_go(self) -> None:
+        """Leaves nothing of a file that was replaced: its `-wal` would be taken for the new file's, and spoil it."""
+        replaced = _identity(self._path) != self._identity
+        if replaced or self._suspect or self._damage is not None:
+            self._suspect = True
+            self.close_links(write=False)
+        log = self._path + "-wal"
+        if replaced and _identity(log) == self._log_identity is not None:
+            # It may hold turns that the old file does not: kept for whoever put that one elsewhere.
+            os.replace(log, log + ".replaced")
+            Path(self._path + "-shm").unlink(missing_ok=True)
 
     def _check(self, connection: sa.Connection) -> None:
         with connection.begin():
@@ -95,14 +108,9 @@ class SqliteDatabase(Database):
     def verify(self) -> None:
         if self._damage is not None:
             raise DatabaseRefused(f"{self.name} is damaged")
-        try:
-            status = os.stat(self._path)
-        except OSError as error:
+        if self._suspect or _identity(self._path) != self._identity:
             self._suspect = True
-            raise DatabaseRefused(f"{self.name} is gone: {error.strerror}") from None
-        if self._suspect or (status.st_dev, status.st_ino) != self._identity:
-            self._suspect = True
-            raise DatabaseRefused(f"{self.name} was replaced")
+            raise DatabaseRefused(f"{self.name} is gone or was replaced")
 
     def batch(self, connection: sa.Connection) -> AbstractContextManager[None]:
         return _NO_BATCH
@@ -168,3 +176,12 @@ class SqliteDatabase(Database):
             connection.exec_driver_sql(begin)
 
         return engine
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    """Which file has this name; None: no file."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino

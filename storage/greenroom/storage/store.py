@@ -51,7 +51,7 @@ class SqlStore:
         self._readers = Readers(database, self._pulse, readers)
         self._queries = turns.HotQueries(database.mark)
         self._health: tuple[float, int, Health] | None = None
-        self._examining = asyncio.Lock()
+        self._examination: asyncio.Task[Health] | None = None
         self._seeds: dict[str, tuple[str, float]] = {}
 
     async def start(self) -> None:
@@ -77,21 +77,25 @@ class SqlStore:
         self._database.release()
 
     async def health(self) -> Health:
-        async with self._examining:
-            now, changes = time.monotonic(), self._pulse.changes
-            if self._health is not None:
-                known_at, known_changes, known = self._health
-                if known_changes == changes and now - known_at < health.FRESH_SECONDS:
-                    return known
-            found = await self._examine()
-            self._health = time.monotonic(), self._pulse.changes, found
-            return found
+        if self._health is not None and self._pulse.changes == self._health[1]:
+            known_at, _, known = self._health
+            if known.status == "healthy" and time.monotonic() - known_at < health.FRESH_SECONDS:
+                return known
+        if self._examination is None or self._examination.done():
+            self._examination = asyncio.create_task(self._examine())
+        # Shared by all who ask meanwhile, so that none of them may end it.
+        found = await asyncio.shield(self._examination)
+        self._health = time.monotonic(), self._pulse.changes, found
+        return found
 
     async def _examine(self) -> Health:
-        readable = await health.examine(self._readers.submit(self._database.inspect), self._pulse)
-        if readable.status != "healthy" or self._read_only or self._pulse.is_beating():
-            return readable
-        return await health.examine(self._writer.submit(health.probe), self._pulse)
+        try:
+            readable = await health.examine(self._readers.submit(self._database.inspect), self._pulse)
+            if readable.status != "healthy" or self._read_only or self._pulse.is_beating():
+                return readable
+            return await health.examine(self._writer.submit(health.probe), self._pulse)
+        except StoreUnavailable as closed:
+            return Health("unhealthy", closed.message)
 
     # Turns
 
