@@ -1,5 +1,6 @@
 """What is settled before an agent runs, and the records that come of its turn."""
 
+import itertools
 import json
 import secrets
 import time
@@ -10,7 +11,7 @@ import msgspec
 
 from greenroom.core import usage
 from greenroom.core.agent import Agent
-from greenroom.core.branch import Branch
+from greenroom.core.branch import Branch, Live
 from greenroom.core.chance import Clock, turn_seed
 from greenroom.core.intake import Intake, asked_scenario
 from greenroom.core.records import (
@@ -23,13 +24,13 @@ from greenroom.core.records import (
     TurnRecord,
     UserRecord,
 )
-from greenroom.core.transcript import Exchange, Placement, hashes_after, user_key
+from greenroom.core.transcript import Carried, Exchange, Placement, hashes_after, user_key
 from greenroom.core.turn import Scene
 from greenroom.core.world import Base, Seed, WorldTurn
 
 
 class Plan(msgspec.Struct):
-    """A turn that may run: whose, in which session, after which turn, in which world."""
+    """A turn that may run: whose, in which session, after which turn, in which world. Made by `plan_turn`."""
 
     intake: Intake
     session: SessionRecord
@@ -39,37 +40,58 @@ class Plan(msgspec.Struct):
     branch: Branch
     user: UserRecord | None
     new_user: bool
+    adopted: tuple[TurnRecord, ...]
+    number: int
+    parent: int
+    users_hash: bytes
+    path_hash: bytes
+    """Both hashes of the path the turn stands on."""
+    depth: int
+    """How many turns stand before it on its path."""
+    context: tuple[str, ...]
+    """The system texts that hold for the turn (CHAT-11)."""
+    said: str
+    """What the turn is recognised by, when it is not the agent that opens."""
+
+
+def plan_turn(
+    intake: Intake, here: Live, placement: Placement, user: UserRecord | None, *, known: bool, new_user: bool
+) -> Plan:
+    """Numbers, hashes and context of the turn that is to run at the end of the branch `here`."""
+    session, branch = here.record, here.branch
     adopted: tuple[TurnRecord, ...] = ()
+    parent, (users_hash, path_hash) = placement.parent, branch.hashes
+    if placement.adopt:
+        adopted = adopt(placement.adopt, session, branch, parent)
+        parent, users_hash, path_hash = adopted[-1].number, adopted[-1].users_hash, adopted[-1].path_hash
+    carried = intake.carried
+    return Plan(
+        intake=intake,
+        session=session,
+        known=known,
+        placement=placement,
+        branch=branch,
+        user=user,
+        new_user=new_user,
+        adopted=adopted,
+        number=session.turn_count + len(adopted) + 1,
+        parent=parent,
+        users_hash=users_hash,
+        path_hash=path_hash,
+        depth=len(branch.path) + len(adopted),
+        context=context_of(carried, session, branch),
+        said=user_key(carried.input, ""),
+    )
 
-    @property
-    def number(self) -> int:
-        return self.session.turn_count + len(self.adopted) + 1
 
-    @property
-    def parent(self) -> int:
-        return self.adopted[-1].number if self.adopted else self.placement.parent
-
-    @property
-    def hashes(self) -> tuple[bytes, bytes]:
-        """Both hashes of the path the turn stands on."""
-        if self.adopted:
-            return self.adopted[-1].users_hash, self.adopted[-1].path_hash
-        return self.branch.hashes
-
-    @property
-    def depth(self) -> int:
-        """How many turns stand before it on its path."""
-        return len(self.branch.path) + len(self.adopted)
-
-    @property
-    def context(self) -> tuple[str, ...]:
-        """The system texts that hold for the turn (CHAT-11)."""
-        carried = self.intake.carried
-        last = self.branch.last
-        if carried.context or carried.has_history or self.session.transcript_mode or last is None:
-            return carried.context
-        texts: list[str] = json.loads(last.context_json)
-        return tuple(texts)
+def context_of(carried: Carried, session: SessionRecord, branch: Branch) -> tuple[str, ...]:
+    """The request's own system texts, or those that hold from earlier: only for a client that sends what is new."""
+    if carried.context or carried.has_history or session.transcript_mode or branch.last is None:
+        return carried.context
+    if branch.last.context_json == "[]":
+        return ()
+    texts: list[str] = json.loads(branch.last.context_json)
+    return tuple(texts)
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -102,6 +124,15 @@ def new_session(intake: Intake, agent_id: str, seed: Seed, user: UserRecord | No
         created_at=now,
         updated_at=now,
     )
+
+
+_PROCESS = secrets.token_hex(8)
+_completions = itertools.count(1)
+
+
+def new_completion_id() -> str:
+    """Unique without asking the system for chance each time: the process's share of it, and a number."""
+    return f"chatcmpl-{_PROCESS}{next(_completions):012x}"
 
 
 def new_key() -> int:
@@ -148,7 +179,6 @@ def adopt(exchanges: Sequence[Exchange], session: SessionRecord, branch: Branch,
 def set_scene(plan: Plan, agent: Agent, seed: Seed, time_left: float) -> Scene:
     """What the agent gets to see and to hold."""
     request, session, user, last = plan.intake.request, plan.session, plan.user, plan.branch.last
-    said = user_key(plan.intake.carried.input, "")
     return Scene(
         session_id=session.session_id,
         chat_id=session.chat_id,
@@ -163,7 +193,7 @@ def set_scene(plan: Plan, agent: Agent, seed: Seed, time_left: float) -> Scene:
         metadata_json=request.metadata_json or "{}",
         options_json=request.options_json or "{}",
         state_json=last.state_json if last else "{}",
-        seed=turn_seed(session.scenario.id, session.session_id, plan.hashes[1], said),
+        seed=turn_seed(session.scenario.id, session.session_id, plan.path_hash, plan.said),
         clock=Clock(agent.story_start, plan.depth),
         world=WorldTurn(Base(seed, plan.branch.overlay)),
         time_left=time_left,
@@ -175,7 +205,8 @@ def build_commit(plan: Plan, outcome: Outcome, instructions: str, duration_us: i
     intake, session = plan.intake, plan.session
     now = datetime.now(UTC)
     carried = intake.carried
-    users_hash, path_hash = hashes_after(*plan.hashes, user_key(carried.input, outcome.text), outcome.text)
+    key = plan.said if carried.input else user_key((), outcome.text)
+    users_hash, path_hash = hashes_after(plan.users_hash, plan.path_hash, key, outcome.text)
     context = plan.context
     seen = plan.branch.tokens + usage.of_turns(plan.adopted) + usage.of_messages(carried.input)
     seen += usage.of_texts(context)
@@ -187,7 +218,7 @@ def build_commit(plan: Plan, outcome: Outcome, instructions: str, duration_us: i
         request_hash=intake.request_hash,
         users_hash=users_hash,
         path_hash=path_hash,
-        completion_id="chatcmpl-" + secrets.token_hex(14),
+        completion_id=new_completion_id(),
         request_id=intake.request.request_id,
         messages=carried.input,
         context_json=json.dumps(context, ensure_ascii=False) if context else "[]",

@@ -32,7 +32,7 @@ from greenroom.core.errors import (
 from greenroom.core.evaluation import evaluation_json
 from greenroom.core.intake import Intake, read_request
 from greenroom.core.limits import Limits
-from greenroom.core.plan import Outcome, Plan, adopt, build_commit, new_session, set_scene
+from greenroom.core.plan import Outcome, Plan, build_commit, new_session, plan_turn, set_scene
 from greenroom.core.ports import DuplicateAttempt, MissingSession, StaleSession, Store
 from greenroom.core.records import FailedTurn, ScenarioRef, SessionRecord, TurnCommit, UserRecord
 from greenroom.core.request import TurnReply, TurnRequest
@@ -175,10 +175,9 @@ class Turns:
         if live is None:
             live = Live(new_session(intake, self._served.id, self._served.seed, user), Branch.empty())
         placement = await self._place(intake, live)
-        session = begun(live.record, intake, user_id)
-        plan = Plan(intake, session, known, placement, await self._branch(live, placement), user, new_user)
-        if placement.adopt:
-            plan.adopted = adopt(placement.adopt, session, plan.branch, placement.parent)
+        branch = await self._branch(live, placement)
+        here = Live(begun(live.record, intake, user_id), branch)
+        plan = plan_turn(intake, here, placement, user, known=known, new_user=new_user)
         if plan.number > self._limits.session_turns:
             raise SessionFull(f"a session holds {self._limits.session_turns} turns at most", field="session_id")
         return plan
