@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 
 from greenroom.edge import codec
 from greenroom.edge.chat_request import parse
+from greenroom.edge.turn_stream import one_turn
 from greenroom.v1 import turn_pb2
+from greenroom.v1.agent_pb2 import RunTurnRequest, RunTurnsRequest, TurnItem
 
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=40)
 NUMBERS = st.one_of(
@@ -129,3 +131,14 @@ def test_garbage_is_refused_and_nothing_worse(body: bytes) -> None:
             codec.to_turn(parse(content), codec.Envelope())
         except Exception as error:
             assert type(error).__name__ == "EdgeError"  # noqa: PT017
+
+
+@settings(deadline=None)
+@given(
+    sequences=st.lists(st.integers(1, 2**63), min_size=1, max_size=4),
+    text=st.sampled_from(["", "x", "é" * 100, "y" * 20_000]),
+)
+def test_turns_one_after_the_other_are_a_list_of_turns(sequences: list[int], text: str) -> None:
+    turn = RunTurnRequest(messages=[turn_pb2.Message(role="user", content=text)], session_id="s")
+    message = RunTurnsRequest.FromString(b"".join(one_turn(sequence, turn) for sequence in sequences))
+    assert message == RunTurnsRequest(turns=[TurnItem(sequence=sequence, turn=turn) for sequence in sequences])

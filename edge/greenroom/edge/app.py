@@ -58,6 +58,7 @@ def create_app(options: EdgeOptions, authenticate: Authenticate | None, limiter:
     service = Service(options)
     log = RequestLog(options.log) if options.log is not None else None
     meters = Meters(service.pending)
+    recorder = Recorder(log, meters)
     monitor = HealthMonitor(service, meters, options.health_interval)
     if limiter is None and options.http.rate_limit is not None:
         limiter = LocalRateLimiter(options.http.rate_limit)
@@ -72,13 +73,12 @@ def create_app(options: EdgeOptions, authenticate: Authenticate | None, limiter:
             service.drain()
             await monitor.close()
             await service.close()
-            if log is not None:
-                await log.close()
+            await recorder.close()
 
     chat = ChatEndpoint(service, options.http)
     gate = Gate(
         Access(authenticate, limiter, loopback_only=options.http.loopback_only),
-        Recorder(log, meters),
+        recorder,
         {("POST", CHAT_PATH): chat},
         options.http.cors_origins,
     )
@@ -102,7 +102,7 @@ def create_app(options: EdgeOptions, authenticate: Authenticate | None, limiter:
     add_model_routes(app, service)
     add_user_routes(app, service, options.http)
     add_session_routes(app, service, options.http)
-    add_health_routes(app, monitor, meters)
+    add_health_routes(app, monitor, meters, recorder)
     return app
 
 

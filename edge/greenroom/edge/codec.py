@@ -41,15 +41,18 @@ def to_turn(chat: ChatRequest, envelope: Envelope) -> RunTurnRequest:
         session_id=_session_id(chat, envelope),
         user_id=_user_id(chat),
         attempt_id=envelope.attempt_id,
-        idempotency_key=envelope.idempotency_key,
         request_id=envelope.request_id,
-        traceparent=envelope.traceparent,
         caller=envelope.caller,
     )
+    if envelope.idempotency_key:
+        turn.idempotency_key = envelope.idempotency_key
+    if envelope.traceparent:
+        turn.traceparent = envelope.traceparent
     add = turn.messages.add
     for index, message in enumerate(chat.messages):
-        if type(message.content) is str and message.tool_calls is ABSENT:
-            add(role=message.role, content=message.content, name=message.name, tool_call_id=message.tool_call_id)
+        content = message.content
+        if type(content) is str and message.tool_calls is ABSENT and not message.name and not message.tool_call_id:
+            add(role=message.role, content=content)
         else:
             _add_odd(turn, index, message)
     _check_order(chat.messages)
@@ -103,7 +106,7 @@ def _user_id(chat: ChatRequest) -> str:
 
 
 def _add_odd(turn: RunTurnRequest, index: int, message: ChatMessage) -> None:
-    """Adds a message whose content is parts or null, or that carries tool calls."""
+    """Adds a message that is more than a role and a text."""
     field = f"messages[{index}]"
     calls = None
     if (

@@ -25,7 +25,7 @@ class Allowance(NamedTuple):
         return [
             (b"x-ratelimit-limit-requests", b"%d" % self.limit),
             (b"x-ratelimit-remaining-requests", b"%d" % self.remaining),
-            (b"x-ratelimit-reset-requests", b"%dms" % math.ceil(self.reset * 1000)),
+            (b"x-ratelimit-reset-requests", b"%dms" % (self.reset * 1000 + 1)),
         ]
 
 

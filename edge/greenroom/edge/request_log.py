@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,7 +10,7 @@ import msgspec
 from greenroom.edge.exchange import Exchange
 from greenroom.edge.options import LogOptions
 
-FLUSH_SECONDS = 0.5
+FLUSH_SECONDS = 0.25
 MAX_BUFFERED_BYTES = 16 * 1024 * 1024
 """Past this, lines are dropped and counted: a reader that has stopped must not take the server with it."""
 MAX_BODY_BYTES = 64 * 1024
@@ -44,7 +43,7 @@ class _Line(msgspec.Struct, omit_defaults=True, kw_only=True):
 
 
 class RequestLog:
-    """Lines are gathered and written off the loop, at the latest half a second after their request."""
+    """Lines are gathered and written off the loop, within half a second of their request."""
 
     def __init__(self, options: LogOptions) -> None:
         self.bodies = options.bodies
@@ -60,12 +59,12 @@ class RequestLog:
         self._second = 0
         self._stamp = ""
 
-    def write(self, exchange: Exchange, seconds: float) -> None:
-        """Adds the line of one exchange."""
+    def write(self, exchange: Exchange, seconds: float, ended: float) -> None:
+        """Adds the line of one exchange that took `seconds` and ended at `ended`, in seconds since 1970."""
         if self._size > MAX_BUFFERED_BYTES:
             self.dropped += 1
             return
-        line = self._console_line(exchange, seconds) if self._console else self._json_line(exchange, seconds)
+        line = (self._console_line if self._console else self._json_line)(exchange, seconds, self._time(ended))
         self._lines.append(line)
         self._size += len(line)
         if self._timer is None:
@@ -99,9 +98,9 @@ class RequestLog:
             self._stream.write(b"".join(lines))
             self._stream.flush()
 
-    def _json_line(self, exchange: Exchange, seconds: float) -> bytes:
+    def _json_line(self, exchange: Exchange, seconds: float, at: str) -> bytes:
         line = _Line(
-            time=self._now(),
+            time=at,
             event="request",
             method=exchange.method,
             path=exchange.path,
@@ -122,13 +121,13 @@ class RequestLog:
             line.response = self._shown(b"".join(exchange.response_body or ()))
         return self._encoder.encode(line) + b"\n"
 
-    def _console_line(self, exchange: Exchange, seconds: float) -> bytes:
+    def _console_line(self, exchange: Exchange, seconds: float, at: str) -> bytes:
         what = [f"{exchange.method} {_printable(exchange.path)}", str(exchange.status), f"{seconds * 1000:.1f} ms"]
         if exchange.session_id:
             what.append(f"{_printable(exchange.session_id)} turn {exchange.turn}")
         if exchange.tools:
             what.append(_printable(", ".join(exchange.tools)))
-        return f"{self._now()[11:23]}  {'  '.join(what)}  {exchange.request_id}\n".encode()
+        return f"{at[11:23]}  {'  '.join(what)}  {exchange.request_id}\n".encode()
 
     def _shown(self, body: bytes) -> Any:
         """A body as the log may show it: parsed, with what is secret taken out; as text when it is no JSON."""
@@ -151,13 +150,12 @@ class RequestLog:
             return [self._redacted(inner) for inner in value]
         return _BEARER.sub(REDACTED, value) if isinstance(value, str) else value
 
-    def _now(self) -> str:
-        now = time.time()
-        second = int(now)
+    def _time(self, moment: float) -> str:
+        second = int(moment)
         if second != self._second:
             self._second = second
             self._stamp = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S.")
-        return f"{self._stamp}{int((now - second) * 1000):03d}Z"
+        return f"{self._stamp}{int((moment - second) * 1000):03d}Z"
 
 
 def _printable(text: str) -> str:

@@ -33,6 +33,7 @@ class ChatEndpoint:
         self._session_headers = tuple(
             (name.lower().encode("latin-1"), name) for name in ("X-Session-Id", *options.session_headers)
         )
+        self._callers: dict[tuple[str, str], Caller] = {}
         self._mint_attempt = minting("att_")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -82,8 +83,16 @@ class ChatEndpoint:
             idempotency_key=idempotency_key(headers.get(b"idempotency-key", b"")),
             request_id=exchange.request_id,
             traceparent=exchange.traceparent,
-            caller=Caller(namespace=exchange.namespace, key_name=exchange.key_name),
+            caller=self._caller(exchange),
         )
+
+    def _caller(self, exchange: Exchange) -> Caller:
+        """One for each key, of which there are few."""
+        key = (exchange.namespace, exchange.key_name)
+        caller = self._callers.get(key)
+        if caller is None:
+            caller = self._callers[key] = Caller(namespace=exchange.namespace, key_name=exchange.key_name)
+        return caller
 
     def _trace_in_metadata(self, exchange: Exchange) -> bool:
         """The request's wish, else the key's, else the setting."""
