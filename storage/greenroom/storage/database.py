@@ -7,8 +7,9 @@ from contextlib import AbstractContextManager
 from typing import TypeVar
 
 import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
 
-from greenroom.storage.faults import CommitInDoubt, Fault, classify
+from greenroom.storage.faults import CommitInDoubt, DatabaseRefused, Fault, driver_error
 
 T = TypeVar("T")
 
@@ -34,6 +35,20 @@ class Database(ABC):
             if link.write is write:
                 with link.lock:
                     link.close()
+
+    @abstractmethod
+    def fault(self, error: BaseException) -> Fault:
+        """What the driver's exception means."""
+
+    def classify(self, error: BaseException) -> Fault:
+        original = driver_error(error)
+        if isinstance(original, DatabaseRefused | CommitInDoubt | OSError):
+            return Fault.AWAY
+        return self.fault(original)
+
+    @abstractmethod
+    def is_integrity(self, error: BaseException) -> bool:
+        """Whether the driver says that a unique key or a reference was violated."""
 
     @abstractmethod
     def acquire(self) -> None:
@@ -99,7 +114,7 @@ class Link:
         try:
             return self._database.connect(write=self.write)
         except Exception as error:
-            if classify(error) is Fault.CORRUPT:
+            if self._database.classify(error) is Fault.CORRUPT:
                 self._database.damaged()
             raise
 
@@ -110,7 +125,7 @@ class Link:
         try:
             return False, [work(connection)]
         except Exception as error:
-            fault = classify(error)
+            fault = self._database.classify(error)
             lost = fault is Fault.AWAY and self._database.is_lost(connection)
             if fault is Fault.AWAY or fault is Fault.CORRUPT:
                 self.close()
@@ -132,5 +147,5 @@ def close_quietly(connection: sa.Connection) -> None:
         # Without this, closing would first roll back, which waits where the server is gone.
         connection.invalidate()
         connection.close()
-    except sa.exc.SQLAlchemyError:
+    except SQLAlchemyError:
         return

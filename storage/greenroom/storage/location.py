@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 import sqlalchemy as sa
+from sqlalchemy.exc import ArgumentError
 
 _EXAMPLES = "use sqlite:///greenroom.db (a file) or postgresql://user:password@host/database"
 
@@ -23,7 +24,7 @@ def parse_location(url: str) -> Location:
     """Raises ValueError with what would be right. A relative file is one of the current folder, now."""
     try:
         parsed = sa.make_url(url)
-    except (sa.exc.ArgumentError, ValueError):
+    except (ArgumentError, ValueError):
         raise ValueError(f"not a database URL: {_EXAMPLES}") from None
     match parsed.drivername:
         case "sqlite" | "sqlite+pysqlite":

@@ -8,14 +8,18 @@ import psycopg
 import sqlalchemy as sa
 from psycopg.types.numeric import Int8Dumper
 from psycopg.types.string import StrDumperUnknown, TextLoader
+from sqlalchemy import event
 
 from greenroom.storage.database import Database, close_quietly
-from greenroom.storage.faults import DatabaseRefused
+from greenroom.storage.faults import DatabaseRefused, Fault
 from greenroom.storage.location import Location
 from greenroom.storage.migrating import check_revision, migrate
 from greenroom.storage.nul import escape, unescape
 
 _STATEMENT_SECONDS = 30
+_FULL = frozenset({"53100", "53200"})
+# A lost connection, a server that only reads, a deadlock, resources, a timeout of ours, an operator, its disk.
+_AWAY = ("08", "25006", "40", "53", "55P03", "57", "58")
 _TOKEN = "greenroom_token"
 
 
@@ -40,6 +44,20 @@ class PostgresDatabase(Database):
         self._writing = self._engine(location.url, "read committed", write=True)
         # Repeatable read: several statements of one transaction see one state.
         self._reading = self._engine(location.url, "repeatable read", write=False)
+
+    def fault(self, error: BaseException) -> Fault:
+        if not isinstance(error, psycopg.Error):
+            return Fault.BAD
+        state = error.sqlstate
+        if state is None:
+            lost = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+            return Fault.AWAY if lost else Fault.BAD
+        if state in _FULL:
+            return Fault.FULL
+        return Fault.AWAY if state.startswith(_AWAY) else Fault.BAD
+
+    def is_integrity(self, error: BaseException) -> bool:
+        return isinstance(error, psycopg.IntegrityError)
 
     def acquire(self) -> None:
         """There is nothing to claim: the compare-and-set on a session's version holds between processes."""
@@ -125,7 +143,7 @@ class PostgresDatabase(Database):
             },
         )
 
-        @sa.event.listens_for(engine, "connect")
+        @event.listens_for(engine, "connect")
         def adapt(connection: Any, record: Any) -> None:
             adapters = connection.adapters
             adapters.register_dumper(str, _StrDumper)

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from greenroom.core.errors import StoreUnavailable
 from greenroom.storage.database import Database, Link
-from greenroom.storage.faults import Fault, classify
+from greenroom.storage.faults import Fault
 from greenroom.storage.outbox import Outbox
 from greenroom.storage.writer import Journal
 
@@ -23,6 +23,7 @@ class Readers:
     """Work is done in a read transaction: several statements see one state of the database."""
 
     def __init__(self, database: Database, journal: Journal, threads: int) -> None:
+        self._database = database
         self._journal = journal
         self._links = [database.link(write=False) for _ in range(threads)]
         self._tasks: queue.SimpleQueue[tuple[Callable[[sa.Connection], Any], asyncio.Future[Any]] | None]
@@ -69,7 +70,7 @@ class Readers:
         try:
             result = link.run(lambda connection: _in_transaction(connection, work))
         except Exception as error:
-            if classify(error) is Fault.BAD:
+            if self._database.classify(error) is Fault.BAD:
                 self._outbox.put(future, None, error)
                 return
             self._journal.failed(error)

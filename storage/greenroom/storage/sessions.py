@@ -3,10 +3,10 @@
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 
 from greenroom.core.ports import MissingSession, StaleSession
 from greenroom.core.records import FailedTurn, Page, SessionRecord, UserRecord
-from greenroom.storage.faults import is_integrity
 from greenroom.storage.paging import encode_token
 from greenroom.storage.rows import (
     FAILED_COLUMNS,
@@ -55,10 +55,8 @@ def create_session(connection: sa.Connection, session: SessionRecord, new_user: 
     values = dict(zip(SESSION_COLUMNS, session_row(session), strict=True))
     try:
         connection.execute(sessions.insert().values(values))
-    except sa.exc.IntegrityError as error:
-        if is_integrity(error):
-            raise StaleSession from error
-        raise
+    except IntegrityError as error:
+        raise StaleSession from error
 
 
 def insert_user(connection: sa.Connection, user: UserRecord) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 from urllib.parse import quote
 
 import sqlalchemy as sa
+from sqlalchemy import event
 
 from greenroom.storage.database import Database, close_quietly
-from greenroom.storage.faults import DatabaseRefused
+from greenroom.storage.faults import DatabaseRefused, Fault
 from greenroom.storage.location import Location
 from greenroom.storage.migrating import check_revision, migrate
 from greenroom.storage.ownership import Ownership
@@ -19,6 +20,7 @@ _PAGE_CACHE_KIB = 16_384
 # 16 MiB: a page that many turns write to is copied to the file once in a while, not all the time.
 _CHECKPOINT_PAGES = 4096
 _NO_BATCH = nullcontext()
+_CORRUPT = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 
 class SqliteDatabase(Database):
@@ -42,6 +44,22 @@ class SqliteDatabase(Database):
         self._damage: tuple[int, ...] | None = None
         self._writing = self._engine("rwc", "BEGIN IMMEDIATE")
         self._reading = self._engine("rw", "BEGIN")
+
+    def fault(self, error: BaseException) -> Fault:
+        if not isinstance(error, sqlite3.Error):
+            return Fault.BAD
+        # The code is absent on what the module itself raises, such as misuse.
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+        if code == sqlite3.SQLITE_FULL:
+            return Fault.FULL
+        if code in _CORRUPT:
+            return Fault.CORRUPT
+        if isinstance(error, sqlite3.OperationalError) and code != sqlite3.SQLITE_ERROR:
+            return Fault.AWAY
+        return Fault.BAD
+
+    def is_integrity(self, error: BaseException) -> bool:
+        return isinstance(error, sqlite3.IntegrityError)
 
     def acquire(self) -> None:
         if self._read_only:
@@ -160,7 +178,7 @@ class SqliteDatabase(Database):
 
         engine = sa.create_engine("sqlite://", creator=open_file, poolclass=sa.NullPool)
 
-        @sa.event.listens_for(engine, "connect")
+        @event.listens_for(engine, "connect")
         def set_pragmas(connection: sqlite3.Connection, record: Any) -> None:
             if self._read_only:
                 connection.execute("PRAGMA query_only = ON")
@@ -171,9 +189,11 @@ class SqliteDatabase(Database):
             connection.execute("PRAGMA foreign_keys = ON")
             connection.execute(f"PRAGMA cache_size = -{_PAGE_CACHE_KIB}")
 
-        @sa.event.listens_for(engine, "begin")
+        @event.listens_for(engine, "begin")
         def begin_transaction(connection: sa.Connection) -> None:
-            connection.exec_driver_sql(begin)
+            driver = connection.connection.driver_connection
+            assert driver is not None
+            driver.execute(begin)
 
         return engine
 

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from greenroom.core.errors import StoreUnavailable
 from greenroom.storage.commits import CommitWriter, LostRace, Prepared, explain, is_stored
 from greenroom.storage.database import Database
-from greenroom.storage.faults import CommitInDoubt, Fault, classify, is_integrity
+from greenroom.storage.faults import CommitInDoubt, Fault
 from greenroom.storage.outbox import Outbox
 
 T = TypeVar("T")
@@ -149,7 +149,7 @@ class Writer:
             self._outbox.put(task.future, result)
 
     def _recover(self, group: list[Task], error: Exception) -> None:
-        fault = classify(error)
+        fault = self._database.classify(error)
         if fault is not Fault.BAD:
             self._journal.failed(error)
         if fault is Fault.AWAY or fault is Fault.CORRUPT:
@@ -164,7 +164,7 @@ class Writer:
 
     def _verdict(self, task: Task, error: Exception) -> Exception:
         work = task.work
-        if isinstance(work, Prepared) and (isinstance(error, LostRace) or is_integrity(error)):
+        if isinstance(work, Prepared) and (isinstance(error, LostRace) or self._database.is_integrity(error)):
             try:
                 return self._link.run(lambda connection: _in_transaction(connection, work, error))
             except Exception as other:
