@@ -92,9 +92,7 @@ class Capacity:
             if place.done() and not place.cancelled():
                 self.leave(key)
             else:
-                waiting.remove(place)
-                if not waiting:
-                    self._waiting.pop(key, None)
+                self._give_up(key, place)
             if isinstance(error, TimeoutError):
                 raise Overloaded("no place became free in time") from None
             raise
@@ -107,6 +105,18 @@ class Capacity:
             self._running[key] = held
         else:
             del self._running[key]
+        self._let_in()
+
+    def _give_up(self, key: str, place: asyncio.Future[None]) -> None:
+        """Whoever passed over a place that was given up has taken it out already."""
+        waiting = self._waiting.get(key)
+        if waiting is not None and place in waiting:
+            waiting.remove(place)
+            if not waiting:
+                del self._waiting[key]
+                self._let_in()  # who had to leave room for this key has it to itself
+
+    def _let_in(self) -> None:
         while self._waiting and self._total < self._limits.max_in_flight:
             entitled = [name for name in self._waiting if self._may_run(name)]
             if not entitled:
@@ -128,6 +138,6 @@ class Capacity:
         if self._total >= self._limits.max_in_flight:
             return False
         held = self._running.get(key, 0)
-        if held < self._limits.max_in_flight // 2:
+        if held < max(self._limits.max_in_flight // 2, 1):
             return True
         return not any(other != key for other in (*self._running, *self._waiting))
