@@ -49,6 +49,8 @@ class Desk:
         self.asked: Asked | None = None
         self.question = ""
         self.acknowledged = False
+        self.order_before = memory.order
+        """The order that was talked about before this turn."""
         self.doubts: list[float] = []
         """What to take off the confidence, see `evaluation`."""
 

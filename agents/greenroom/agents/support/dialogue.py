@@ -11,7 +11,7 @@ from greenroom.agents.support.memory import Asked, Task
 from greenroom.agents.support.orders import ask_for_number, details, help_with, overview, refund_status, status
 from greenroom.agents.support.plan import Plan, make_plan
 from greenroom.agents.support.recall import conclude, expects_order, follow, recall
-from greenroom.agents.support.talk import chat, human, not_understood, off_limits, policy, welcome
+from greenroom.agents.support.talk import chat, human, known_from_texts, not_understood, off_limits, policy, welcome
 from greenroom.agents.support.tone import greeting, soothe, sympathy
 from greenroom.agents.support.understanding import understand
 from greenroom.sdk import Reply, Turn
@@ -57,7 +57,7 @@ async def answer(turn: Turn) -> Reply:
         _open(desk)
         await _carry_out(desk, plan)
         await _come_back(desk, plan)
-    conclude(memory, plan, desk.asked)
+    conclude(memory, plan, desk.text, desk.asked)
     memory.turn = turn.number
     turn.state.clear()
     turn.state.update(memory.save())
@@ -91,11 +91,15 @@ async def _carry_out(desk: Desk, plan: Plan) -> None:
             await CONFIRMED[task.intent](desk, task)
         else:
             await HANDLERS[task.intent](desk, task)
-    if not plan.tasks and not plan.dropped and not plan.ask_again:
-        if desk.heard.chat:
-            chat(desk)
-        else:
-            await not_understood(desk)
+    if plan.tasks or plan.dropped:
+        return
+    if plan.ask_again:
+        if plan.ask_again.wants == "yes" and desk.heard.question and not desk.heard.answer:
+            await known_from_texts(desk)
+    elif desk.heard.chat:
+        chat(desk)
+    else:
+        await not_understood(desk)
 
 
 def _in_order(tasks: list[Task]) -> list[Task]:

@@ -10,6 +10,7 @@ from greenroom.agents.support.orders import tell_failure
 from greenroom.agents.support.states import label_of, obstacle
 from greenroom.agents.support.tools import cancel_order, change_delivery_address, order_lookup, request_refund
 
+_UNPAID = frozenset({"pending_payment", "payment_failed"})
 _COLLEAGUE = "Shall I connect you with a human colleague?"
 
 
@@ -41,7 +42,7 @@ EFFECT_WORDS: Mapping[Intent, Effect] = {
     ),
     Intent.REFUND: Effect(
         "refund",
-        "a refund is possible",
+        "I can request a refund for it",
         "I cannot request a refund for it",
         "Shall I request a refund for order #{order_id}?",
         "a refund for order #{order_id}",
@@ -64,7 +65,11 @@ async def ask_first(desk: Desk, task: Task) -> None:
     if reason := _refusal(found, task, words.key):
         refuse(desk, task, found, reason)
         return
-    desk.say(f"Order #{task.order_id} is {label_of(found.data.get('status'))}, so {words.possible}.", found)
+    label = label_of(found.data.get("status"))
+    told = f"Order #{task.order_id} is {label}" in desk.text
+    desk.say(f"{words.possible}." if told else f"Order #{task.order_id} is {label}, so {words.possible}.", found)
+    if task.intent is not Intent.ADDRESS and found.data.get("total") and found.data.get("status") not in _UNPAID:
+        desk.say(f"You would get {found.data['total']} {found.data.get('currency', '')} back.")
     if task.intent is Intent.ADDRESS and not task.address:
         desk.ask("address", task, f"What is the complete new address for order #{task.order_id}?")
     else:

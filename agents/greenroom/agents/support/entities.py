@@ -32,6 +32,8 @@ _UNIT_AFTER = re.compile(
     r"|times?|items?|pieces?|pcs|people|km|kms|miles|am|pm|percent|points?)\b"
 )
 
+_NOT_OF_AN_ORDER = re.compile(r"\b(?:phone|mobile|contact|telephone|tracking|card|account|flat|house|whatsapp)\s$")
+
 _STREET = re.compile(
     r"\b(?:street|st|road|rd|avenue|ave|lane|ln|drive|dr|boulevard|blvd|way|square|court|place|apartment|apt"
     r"|flat|floor|block"
@@ -42,7 +44,7 @@ _STREET = re.compile(
 _ADDRESS_LEAD = re.compile(
     r"(?:\baddress\b(?:(?!\baddress\b).){0,60}?(?:\bto\b|\bis\b|:|\binto\b|->|=)"
     r"|\b(?:deliver|ship|send|redirect|reroute|move|forward|divert)\b.{0,50}?\bto\b"
-    r"|\b(?:change|update|correct|edit)\b.{0,50}?\bto\b|\b(?:moved|moving) to\b|^it should be\b|^make it\b"
+    r"|\b(?:change|update|correct|edit)\b.{0,50}?\bto\b|\b(?:moved|moving) to\b|\b(?:it )?should be\b|^make it\b"
     r"|\bi meant\b)[\s:]*",
     re.IGNORECASE | re.DOTALL,
 )
@@ -56,7 +58,7 @@ _ADDRESS_ENDS = re.compile(
 _ADDRESS_OPENS = re.compile(
     r"^(?:(?:sure|ok|okay|yes|well|hi|no|so|it is|it's|its|here is|here's|the|my|new|correct|full|address|is"
     r"|would be|should be"
-    r"|use|please|to|deliver it to|actually|sorry|i meant|make it)\b[\s,:-]*)+",
+    r"|use|please|to|go|be|sent|delivered|deliver it to|actually|sorry|i meant|make it)\b[\s,:-]*)+",
     re.IGNORECASE,
 )
 
@@ -73,6 +75,8 @@ def order_numbers(text: str, *, expected: bool = False) -> list[tuple[int, str]]
     found: dict[int, str] = {}
     for match in _NAMED.finditer(text):
         group = match.lastgroup or "hash"
+        if group == "numbered" and _NOT_OF_AN_ORDER.search(text, 0, match.start()):
+            continue
         if group == "hash" or not _UNIT_AFTER.match(text, match.end()):
             found[match.start(group)] = match[group].upper()
     for match in _BARE.finditer(text):
@@ -108,4 +112,7 @@ def find_address(text: str) -> tuple[str, tuple[int, int]] | None:
 def clean_address(text: str) -> str:
     """One line, without the courtesies around it."""
     text = _ADDRESS_ENDS.sub("", _ADDRESS_OPENS.sub("", text.strip()))
+    _, colon, after = text.rpartition(": ")
+    if colon and looks_like_address(after):
+        text = after
     return ", ".join(line.strip(" ,.;\"'") for line in text.splitlines() if line.strip(" ,.;\"'"))[:200]

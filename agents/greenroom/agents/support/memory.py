@@ -1,7 +1,7 @@
 """What the agent keeps in mind from turn to turn. It lives in `turn.state`; what it missed it reads from the transcript."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from greenroom.agents.support.intents import Intent
@@ -31,7 +31,8 @@ class Asked:
 @dataclass(slots=True)
 class Memory:
     """`order` is the one being talked about. `matter` is what the turns are about and `step` how many it has taken;
-    `lost` counts messages in a row that were not understood, `soothed` acknowledgements in a row."""
+    `lost` counts messages in a row that were not understood, `soothed` acknowledgements in a row. `queue` are effects that
+    wait for the answer about another, `dropped` is what was just said no to, `shown` the orders last listed."""
 
     turn: int = 0
     exchanges: int = 0
@@ -44,6 +45,8 @@ class Memory:
     lost: int = 0
     soothed: int = 0
     queue: list[Task] = field(default_factory=list)
+    dropped: Task | None = None
+    shown: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def load(cls, state: Mapping[str, Any]) -> "Memory":
@@ -56,13 +59,21 @@ class Memory:
                 **state,
                 "asked": Asked(asked["wants"], _task(asked["task"])) if asked else None,
                 "last": Intent(state["last"]) if state["last"] else None,
+                "dropped": _task(state["dropped"]) if state["dropped"] else None,
                 "queue": [_task(task) for task in state["queue"]],
             }
         )
 
     def save(self) -> dict[str, Any]:
         """For `turn.state`."""
-        return asdict(self)
+        asked = {"wants": self.asked.wants, "task": _data(self.asked.task)} if self.asked else None
+        own = {name: getattr(self, name) for name in self.__slots__}
+        dropped = _data(self.dropped) if self.dropped else None
+        return {**own, "asked": asked, "dropped": dropped, "queue": [_data(task) for task in self.queue]}
+
+
+def _data(task: Task) -> dict[str, Any]:
+    return {name: getattr(task, name) for name in task.__slots__}
 
 
 def _task(data: Mapping[str, Any]) -> Task:

@@ -6,6 +6,7 @@ from typing import Any
 from greenroom.agents.support.desk import Desk, Outcome
 from greenroom.agents.support.intents import Intent
 from greenroom.agents.support.memory import Task
+from greenroom.agents.support.plan import meant_by
 from greenroom.agents.support.policies import notes_on
 from greenroom.agents.support.states import in_words, label_of, tell
 from greenroom.agents.support.tone import in_a_hurry
@@ -51,7 +52,7 @@ async def status(desk: Desk, task: Task) -> None:
     if not found.ok:
         tell_failure(desk, task, found)
         return
-    again = desk.memory.last is Intent.STATUS and desk.memory.order == task.order_id
+    again = desk.memory.last is Intent.STATUS and desk.order_before == task.order_id
     opening = (
         ""
         if len(desk.outcomes) > 1
@@ -123,6 +124,13 @@ async def overview(desk: Desk, task: Task) -> None:
     if len(orders) == 1:
         desk.memory.order = str(orders[0].get("order_id"))
         desk.say(f"I can see one order under your account: {_line(orders[0])}.", found)
+        if desk.memory.asked is None:
+            desk.say("What can I do for you with it?")
+        return
+    shown = {str(order.get("order_id")): " and ".join(_sequence(order.get("items"))) for order in orders}
+    if meant := meant_by(desk.heard.text, shown):
+        desk.memory.order = meant
+        desk.say(f"That is order #{meant} ({shown[meant]}).", found)
         if desk.memory.asked is None:
             desk.say("What can I do for you with it?")
         return

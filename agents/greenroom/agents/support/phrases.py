@@ -31,6 +31,7 @@ CLEAR = {
             |addresses|names|info|information
         orders|data|details|address|addresses|info|information|names of|for|from all|other|another|every|your
             |different customer*|user*|people|person
+        address|details|order|orders|name|data|number|phone of|for|from a|the|another? customer|user|account
         who placed|owns|made|ordered
         whose order|name|parcel|package
         who does .. belong to
@@ -49,6 +50,9 @@ CLEAR = {
             |deliveries|cancellation
         how long|many_days do|have i|you|we have|got
         how many days
+        how long .. money|refund|get_it_back|money_back
+        if .. can|could|may i|he|she|they|we return|refund|exchange|send
+        can|could|may he|she|they return|exchange
         shipping|delivery|cancellation|return|restocking|refund|late|handling cost|costs|fee|fees|charge
             |charges|options|rate|rates|price|window|period
         do|can|could|will you|we ship|deliver to|in|on|at|outside|abroad|overseas|international*
@@ -58,10 +62,15 @@ CLEAR = {
         delete my account|data|information
         price match
         personal data|information
+        how do|can|should i|we|one|you return|cancel|refund|exchange a|an|items|products|something|things
+        can|could|do|will|would|get|happens .. if it|they|the_order|the_parcel|my_order|my_parcel|that arrives|comes|gets|does
+        reorder
+        buy|order|purchase .. again
         how do|does|can .. returns|refunds|cancellations|shipping|delivery work
         can|may|could i|you|we|customers|one return|cancel|refund an|a item|order|product|purchase
         can|may|could i|you|we|customers|one return items|orders|products|something|things|opened|used|worn
             |shoes|clothes|food|electronics
+        charged|charge|pay|cost .. fee|extra|penalty|anything
         is|are there a|any? ~ fee|fees|charge|charges|cost|costs|penalty|deadline|limit
         what happens|if
         """,
@@ -71,7 +80,7 @@ CLEAR = {
         ^ a|an? real|live|actual? {human}|agent please|now? $
         ^ please? agent please? $
         real|actual|live|human person|human|agent
-        talk|speak|connect|chat|transfer .. an|your|the agent
+        talk|speak|connect|chat|transfer .. agent
         want|need|get|give an|the agent
         escalat*
         formal complaint
@@ -98,6 +107,8 @@ CLEAR = {
         want|like|need|have to return
         ^ return|returns please? $
         make|start a return
+        {n} return|returning
+        return please|pls $
         charge back
         paisa wapas|back
         """,
@@ -133,7 +144,8 @@ CLEAR = {
         ^ please? list|show them|those|it|me|please
         all|recent|past|previous|open|other|latest of? my? orders
         my orders
-        do not|even know|remember|have|recall|see .. number|id|it_handy|it_with_me|it_on_me|it $
+        do not|even know|remember|have|recall|see .. number|id|it_handy|it_with_me|it_on_me
+        do not|even know|remember|recall it $
         can|could|do not find|remember|recall|locate .. number|id|email|confirmation
         lost|forgot|forgotten|misplaced .. number|id|it|confirmation
         no idea .. number|id|what
@@ -157,15 +169,16 @@ CLEAR = {
         wrong item|items|product|size|color|colour|model|thing|things|order|one|package|parcel !address
         item|items|part|parts|piece|something|thing is|are|was|were? missing
         missing a|an|one|some|two|the|my? item|items|part|parts|piece|pieces|from
-        not what i ordered|asked|bought
+        not what i ordered|bought
         empty|opened|tampered box|package|parcel
+        box|package|parcel|seal was|is|came|arrived empty|open|opened|torn|wet|crushed
         charged .. twice|double|two_times
         double charged
         says|said|saying|shows|showing|marked|listed .. delivered .. not|never|nothing|no
         """,
     "details": """
         what is|was|were|are in|inside|included
-        what did|have i order|buy|bought|ordered|purchase
+        what ~ did|have i order|buy|bought|ordered|purchase
         how much is|was|did|does|for|do
         order|purchase details|summary|contents|total|amount
         details of|for|about|on
@@ -189,6 +202,7 @@ CLEAR = {
             |gone_out|going_out|go_out|left|leave|leaving|on_its_way|on_the_way|out_for_delivery|delivered
             |arrive|arrived|arriving|be_here|ready|lost|processed|moving|moved|delayed|coming|confirmed|gone
             |prepared|packed|cancelled
+        carrier|courier
         any|an|some ~ update|updates|news|progress|word|information|info
         update|news|info|progress|updated me? on|about|for|regarding
         update me
@@ -201,6 +215,7 @@ CLEAR = {
         what can|do|could|would you do|help|offer|handle|suggest
         how can|do|could you help
         what are my|the options
+        what are|will|can|would you going_to|gonna? do about|now|for
         ^ options $
         what else can|could|do
         how does this work
@@ -262,6 +277,7 @@ VAGUE = {
         late|delay|delayed|delays|overdue|stuck|lost|behind_schedule
         taking so|too|forever|ages
         still|been waiting
+        been .. days|weeks|month|months|hours|week
         waiting for|on|since
         too|so long
         should have arrived|come|been

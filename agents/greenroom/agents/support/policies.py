@@ -18,6 +18,8 @@ _STOPWORDS = words("""
     """)
 _MEANS = {
     "money back": "refund",
+    "deliver to": "ship international",
+    "ship to": "international",
     "send back": "return",
     "sending back": "return",
     "cost": "costs fee",
@@ -147,7 +149,7 @@ def _matches(terms: Sequence[str], own: Sequence[Passage]) -> list[Passage]:
             connection.executemany("INSERT INTO passages VALUES (:title, :text, :source)", own)
         else:
             connection.deserialize(shop_index())
-        enough = max(1, (len(terms) + 2) // 3)
+        enough = (len(terms) + 1) // 2
         rows = connection.execute(
             "SELECT title, text, source FROM passages WHERE passages MATCH ? ORDER BY bm25(passages, 3.0, 1.0) LIMIT 6",
             (" OR ".join(f'"{term}"' for term in terms),),
@@ -155,13 +157,17 @@ def _matches(terms: Sequence[str], own: Sequence[Passage]) -> list[Passage]:
     finally:
         connection.close()
     found = [Passage(title=title, text=text, source=source) for title, text, source in rows]
-    return [passage for passage in found if held(terms, passage) >= enough]
+    return [passage for passage in found if held(terms, passage["title"]) or held(terms, _all_of(passage)) >= enough]
 
 
-def held(terms: Sequence[str], passage: Passage) -> int:
-    """How many of the terms a passage holds, by their stems."""
-    stems = {word[:5] for word in _TERM.findall(f"{passage['title']} {passage['text']}".lower())}
+def held(terms: Sequence[str], text: str) -> int:
+    """How many of the terms a text holds, by their stems."""
+    stems = {word[:5] for word in _TERM.findall(text.lower())}
     return sum(term[:5] in stems for term in terms)
+
+
+def _all_of(passage: Passage) -> str:
+    return f"{passage['title']} {passage['text']}"
 
 
 _TABLE = "CREATE VIRTUAL TABLE passages USING fts5(title, text, source UNINDEXED, tokenize='porter unicode61')"

@@ -27,6 +27,7 @@ _NOT_FOUND = re.compile(
     r"|\bi can ?not find order\b|\bno (?:such )?order\b"
 )
 _LOST = re.compile(r"\bdid not quite understand\b|\bstill do not understand\b|\bwhat went wrong\b")
+_SHOWN = re.compile(r"^- #(\w+) \(([^)]*)\)", re.MULTILINE)
 _QUOTED = re.compile(r"“([^”]{5,200})”|\"([^\"]{5,200})\"")
 
 
@@ -63,9 +64,12 @@ def follow(memory: Memory, plan: Plan) -> None:
         memory.order = named[-1]
 
 
-def conclude(memory: Memory, plan: Plan, asked: Asked | None) -> None:
+def conclude(memory: Memory, plan: Plan, reply: str, asked: Asked | None) -> None:
     """Keeps what the reply leaves open. Called on each turn, after it was answered."""
     memory.asked = asked
+    memory.dropped = plan.dropped
+    if shown := dict(_SHOWN.findall(reply)):
+        memory.shown = shown
     if plan.tasks:
         memory.last = plan.tasks[-1].intent
         memory.lost = 0
@@ -82,10 +86,10 @@ def _relive(memory: Memory, customer: Customer, user: str, reply: str) -> None:
     memory.lost = memory.lost + 1 if _LOST.search(text) else 0
     if _NOT_FOUND.search(text):
         memory.order = ""
-    conclude(memory, plan, question_in(reply, memory, heard, plan))
-    memory.queue = [
-        t for t in plan.tasks if t.intent in EFFECTS and memory.asked and t.intent is not memory.asked.task.intent
-    ]
+    conclude(memory, plan, reply, question_in(reply, memory, heard, plan))
+    effects = [task for task in plan.tasks if task.intent in EFFECTS and not task.confirmed]
+    if effects and memory.asked and memory.asked.wants == "yes" and effects[0].intent is memory.asked.task.intent:
+        memory.queue = effects[1:]
 
 
 def question_in(reply: str, memory: Memory, heard: Heard, plan: Plan) -> Asked | None:
@@ -99,7 +103,10 @@ def question_in(reply: str, memory: Memory, heard: Heard, plan: Plan) -> Asked |
     if _FOR_RETRY.search(text):
         return Asked("again", about)
     if _FOR_NUMBER.search(text):
-        open_task = next((task for task in plan.tasks if not task.order_id and task.intent in ABOUT_AN_ORDER), about)
+        open_task = plan.ask_again.task if plan.ask_again else about
+        open_task = next(
+            (task for task in plan.tasks if not task.order_id and task.intent in ABOUT_AN_ORDER), open_task
+        )
         return Asked("order", replace(open_task, order_id=""))
     numbers = [number for _, number in order_numbers(text)]
     order_id = numbers[-1] if numbers else memory.order or about.order_id

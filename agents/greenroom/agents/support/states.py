@@ -27,7 +27,7 @@ _NOT_YET = (
     "it has not been delivered yet, so there is nothing to return; I can cancel it instead, and then nothing is owed"
 )
 _ON_THE_WAY = (
-    "it is already on its way; you can refuse the parcel at the door, or I can request a refund once it is delivered"
+    "the carrier already has it; you can refuse the parcel at the door, or I can request a refund once it is delivered"
 )
 _CARRIER_HAS_IT = (
     "the carrier already has it; a colleague can ask the carrier to redirect it, which is not always possible"
@@ -68,7 +68,7 @@ STATES: Mapping[str, State] = {
         refund=_WAIT_FOR_IT,
     ),
     "shipped": State(
-        "on its way: it has been shipped",
+        "shipped and on its way",
         (" with {carrier}", " (tracking number {tracking_number})", " and should arrive on {estimated_delivery}"),
         cancel=_ON_THE_WAY,
         address=_CARRIER_HAS_IT,

@@ -118,13 +118,13 @@ async def not_understood(desk: Desk) -> None:
         )
     elif heard.answer == "no":
         desk.say("All right. I am here if you need anything else.")
-    elif heard.answer == "yes" and len(heard.text) < 30:
+    elif heard.answer in ("yes", "okay") and len(heard.text) < 30:
         desk.say("Good. What can I do for you?")
-    elif not (heard.question or desk.turn.context) or not await _known_from_texts(desk):
+    elif not (heard.question or desk.turn.context) or not await known_from_texts(desk):
         _lost(desk)
 
 
-async def _known_from_texts(desk: Desk) -> bool:
+async def known_from_texts(desk: Desk) -> bool:
     """Tries the policies and documents for a question that is nothing else, if it has words to search for."""
     if len(query_terms(desk.heard.text)) < 2:
         return False

@@ -9,10 +9,12 @@ from greenroom.agents.support.intents import ABOUT_AN_ORDER, CHAT, EFFECTS, YIEL
 from greenroom.agents.support.moods import moods_in
 from greenroom.agents.support.spelling import plain, tidy
 
-_CLAUSES = re.compile(r"[.!?;\n]+(?=\s|$)|[,;:]\s|\s-\s|\b(?:and|also|then|plus|but|as well as|after that)\b")
+_CLAUSES = re.compile(
+    r"[.!?;\n]+(?=\s|$)|[,;:]\s|\s-\s|\b(?:and|also|then|plus|(?<!delivered )but|as well as|after that)\b"
+)
 _NEGATED = re.compile(
-    r"\b(?:do not|does not|did not|not|never|without|instead of|rather than|no need to)\b"
-    r"(?:\s(?:want|need|wish|going|asking|like|to|you|it|a|the|my|any|please|think|have|be|get)\b){0,5}\s$"
+    r"\b(?:do not|does not|did not|not|never|without|instead of|rather than|no need to|did you|have you|why did|why was)\b"
+    r"(?:\s(?:want|need|wish|going|asking|like|to|you|it|a|the|my|any|please|think|have|be|get|asked|ask|ever|they|order)\b){0,5}\s$"
 )
 _OTHER_ORDER = re.compile(r"\b(?:other|another|different|second|new)\s(?:one|order|parcel|package)\b")
 _QUESTION = re.compile(
@@ -36,7 +38,7 @@ class Request:
 @dataclass(frozen=True, slots=True)
 class Heard:
     """A message, understood as far as it goes without the conversation around it. `typed` is as written, `text` in plain
-    words; `answer` is "yes", "no" or "": what it says to a question of ours, if one was open."""
+    words; `answer` is "yes", "okay", "no" or "": what it says to a question of ours, if one was open."""
 
     typed: str = ""
     text: str = ""
@@ -106,6 +108,8 @@ def _intents_in(text: str) -> dict[Intent, bool]:
             heard[way.intent] = way.clear
     if len(heard) < 2:
         return heard
+    if any(clear for intent, clear in heard.items() if intent not in CHAT):
+        heard = {intent: clear for intent, clear in heard.items() if clear}
     return {intent: clear for intent, clear in heard.items() if not YIELDS.get(intent, frozenset()) & heard.keys()}
 
 
@@ -149,9 +153,10 @@ def _spread(requests: list[Request]) -> list[Request]:
 
 
 _MINOR = {
-    Intent.HELP: ABOUT_AN_ORDER | {Intent.LIST, Intent.POLICY, Intent.OFF_LIMITS, Intent.HUMAN},
+    Intent.HELP: ABOUT_AN_ORDER | {Intent.OFF_LIMITS, Intent.HUMAN},
     Intent.LATE: ABOUT_AN_ORDER | {Intent.LIST, Intent.HUMAN, Intent.POLICY},
     Intent.PROBLEM: frozenset({Intent.REFUND, Intent.CANCEL}),
+    Intent.REFUND: frozenset({Intent.CANCEL}),
     Intent.EXPEDITE: frozenset({Intent.CANCEL, Intent.REFUND, Intent.STATUS}),
 }
 """What only tells the story of another request about the same order."""
@@ -176,6 +181,8 @@ def _settle(requests: list[Request], text: str) -> tuple[Request, ...]:
 
 def _is_minor(request: Request, others: object) -> bool:
     stronger = _MINOR.get(request.intent, frozenset())
+    if request.intent is Intent.HELP and not request.order_id:
+        stronger |= {Intent.LIST, Intent.POLICY}
     return any(
         other.intent in stronger
         and other.intent is not request.intent
