@@ -16,6 +16,7 @@ from greenroom.storage.opening import open_store
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 MARKED = st.text("\0\x1001a")
 TIMES = st.datetimes(timezones=st.timezones()).filter(lambda moment: 1 < moment.year < 9999)
+UTC_TIMES = st.datetimes(timezones=st.just(UTC))
 
 
 @given(TEXT | MARKED)
@@ -55,7 +56,7 @@ def turns() -> st.SearchStrategy[TurnRecord]:
         history=st.sampled_from(History),
         messages=st.lists(st.builds(Message, TEXT, st.none() | TEXT, TEXT, TEXT, TEXT)).map(tuple),
         changes=st.lists(st.builds(Change, TEXT, st.none() | TEXT, st.none() | TEXT, st.none() | TEXT)).map(tuple),
-        created_at=TIMES,
+        created_at=UTC_TIMES,
         users_hash=st.binary(),
     )
 

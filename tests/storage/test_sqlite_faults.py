@@ -220,16 +220,15 @@ asyncio.run(main())
 def killed(sqlite_url: str) -> dict[int, int]:
     """What a process said was stored, turns by session, before it was killed while it wrote."""
     command = [sys.executable, "-c", CHILD, sqlite_url, str(Path(__file__).parent)]
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert child.stdout is not None
     told: dict[int, int] = {}
-    for count, line in enumerate(child.stdout, 1):
-        key, number = map(int, line.split())
-        told[key] = number
-        if count == 300:
-            child.send_signal(signal.SIGKILL)
-    assert child.wait(30) == -signal.SIGKILL
-    child.stdout.close()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        for count, line in enumerate(child.stdout, 1):
+            key, number = map(int, line.split())
+            told[key] = number
+            if count == 300:
+                child.send_signal(signal.SIGKILL)
+    assert child.returncode == -signal.SIGKILL
     return told
 
 
