@@ -19,7 +19,7 @@ from schemathesis.checks import (
     status_code_conformance,
 )
 
-from greenroom.edge import chat_request, codec, create_app, schemas
+from greenroom.edge import chat_reply, chat_request, codec, create_app, schemas
 from greenroom.edge.routes.chat_stream import Chunk
 from greenroom.v1 import agent_pb2, session_pb2
 
@@ -37,13 +37,13 @@ PAIRS = [
     (chat_request.CarriedCall, schemas.CarriedCall),
     (chat_request.Function, schemas.Function),
     (chat_request.StreamOptions, schemas.StreamOptions),
-    (codec.Completion, schemas.Completion),
-    (codec.Choice, schemas.Choice),
-    (codec.ReplyMessage, schemas.ReplyMessage),
-    (codec.ReplyMetadata, schemas.ReplyMetadata),
-    (codec.ReplyScenario, schemas.Scenario),
-    (codec.ReplyUsage, schemas.Usage),
-    (codec.Function, schemas.CalledFunction),
+    (chat_reply.Completion, schemas.Completion),
+    (chat_reply.Choice, schemas.Choice),
+    (chat_reply.ReplyMessage, schemas.ReplyMessage),
+    (chat_reply.ReplyMetadata, schemas.ReplyMetadata),
+    (chat_reply.ReplyScenario, schemas.Scenario),
+    (chat_reply.ReplyUsage, schemas.Usage),
+    (chat_reply.Function, schemas.CalledFunction),
 ]
 
 

@@ -126,9 +126,9 @@ async def test_an_edge_may_start_before_its_core(tmp_path: Path) -> None:
 
 
 def hurried(target: str, monkeypatch: pytest.MonkeyPatch) -> CoreOptions:
-    monkeypatch.setattr(client, "SLACK", 0.05)
-    monkeypatch.setattr(client, "UNARY_TIMEOUT", 0.2)
-    return CoreOptions(target=target, turn_timeout=0.1, session_wait=0.05)
+    monkeypatch.setattr(client, "SLACK", 0.3)
+    monkeypatch.setattr(client, "UNARY_TIMEOUT", 0.7)
+    return CoreOptions(target=target, turn_timeout=0.3, session_wait=0.1)
 
 
 async def test_a_core_that_is_not_there_is_503(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,6 +152,11 @@ async def test_a_core_that_does_not_answer_is_504_and_told_to_stop(
 
     core.script = never
     async with in_process(options(core.target, core=hurried(core.target, monkeypatch))) as client:
+
+        async def connected() -> bool:
+            return (await client.get("/health")).status_code == 200
+
+        await until(connected)
         response = await client.post(PATH, json=turn("a"))
         assert response.status_code == 504
         assert check_shape(response)["type"] == "timeout_error"

@@ -1,6 +1,6 @@
 """The ASGI app, put together."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -91,12 +91,7 @@ def create_app(options: EdgeOptions, authenticate: Authenticate | None, limiter:
         lifespan=running,
         redirect_slashes=False,
         redoc_url=None,
-        exception_handlers={
-            EdgeError: _edge_error,
-            HTTPException: _http_error,
-            RequestValidationError: _validation_error,
-            Exception: _unexpected,
-        },
+        exception_handlers=dict(_HANDLERS),
     )
     add_chat_route(app, chat)
     add_model_routes(app, service)
@@ -140,3 +135,11 @@ def _answer(request: Request, error: EdgeError) -> Response:
     )
     response.raw_headers.extend(error.headers())
     return response
+
+
+_HANDLERS: Mapping[type[Exception], Callable[[Request, Exception], Awaitable[Response]]] = {
+    EdgeError: _edge_error,
+    HTTPException: _http_error,
+    RequestValidationError: _validation_error,
+    Exception: _unexpected,
+}

@@ -3,6 +3,7 @@
 import time
 from typing import TYPE_CHECKING, Any
 
+from greenroom.edge.codec import tools_used
 from greenroom.edge.identifiers import sane_request_id, traceparent
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class Exchange:
         self.user_id = reply.user_id
         self.turn = reply.number
         if reply.tool_calls:
-            self.tools = list(dict.fromkeys([call.name for call in reply.tool_calls]))
+            self.tools = tools_used(reply)
 
 
 def exchange_of(scope: "Any") -> Exchange:

@@ -9,6 +9,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Send
 
 from greenroom.edge import codec
+from greenroom.edge.chat_reply import Call, ReplyMetadata, ReplyUsage
 from greenroom.edge.chat_request import ChatRequest
 from greenroom.edge.errors import SERVER_ERROR, EdgeError
 from greenroom.edge.exchange import Exchange
@@ -28,7 +29,7 @@ class Delta(msgspec.Struct, omit_defaults=True):
 
     role: str | None = None
     content: str | None = None
-    tool_calls: list[codec.Call] | None = None
+    tool_calls: list[Call] | None = None
 
 
 class ChunkChoice(msgspec.Struct):
@@ -49,8 +50,8 @@ class Chunk(msgspec.Struct, omit_defaults=True, kw_only=True):
     choices: tuple[ChunkChoice, ...]
     session_id: str
     chat_id: str
-    usage: codec.ReplyUsage | None = None
-    metadata: codec.ReplyMetadata | None = None
+    usage: ReplyUsage | None = None
+    metadata: ReplyMetadata | None = None
     evaluation_metadata: msgspec.Raw | None = None
 
 
@@ -105,7 +106,7 @@ class EventStream:
     async def _open(self) -> None:
         await self._send({"type": "http.response.start", "status": 200, "headers": list(STREAM_HEADERS)})
 
-    async def _close(self, reply: Reply, calls: list[codec.Call] | None) -> None:
+    async def _close(self, reply: Reply, calls: list[Call] | None) -> None:
         chunks = chunks_of(reply, calls, trace_in_metadata=self._trace_in_metadata, include_usage=self._include_usage)
         for chunk in chunks:
             await self._write(b"data: " + _encoder.encode(chunk) + b"\n\n", more=True)
@@ -116,7 +117,7 @@ class EventStream:
 
 
 def chunks_of(
-    reply: Reply, calls: list[codec.Call] | None, *, trace_in_metadata: bool, include_usage: bool
+    reply: Reply, calls: list[Call] | None, *, trace_in_metadata: bool, include_usage: bool
 ) -> Iterator[Chunk]:
     """The reply in chunks. Joined they say what the same request says without streaming."""
 

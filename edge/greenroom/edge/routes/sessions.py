@@ -38,11 +38,12 @@ _decoder = msgspec.json.Decoder(SessionBody)
 
 def add_session_routes(app: FastAPI, service: Service, options: HttpOptions) -> None:
     """`/v1/sessions` and `/v1/chats`."""
-    _add_reading(app, service)
+    _add_sessions(app, service)
+    _add_turns(app, service)
     _add_keeping(app, service, options)
 
 
-def _add_reading(app: FastAPI, service: Service) -> None:
+def _add_sessions(app: FastAPI, service: Service) -> None:
     @app.get("/v1/sessions", tags=["sessions"], responses={200: {"model": schemas.SessionPage}})
     async def list_sessions(
         request: Request,
@@ -71,6 +72,8 @@ def _add_reading(app: FastAPI, service: Service) -> None:
         )
         return json_answer(views.session(found.session))
 
+
+def _add_turns(app: FastAPI, service: Service) -> None:
     @app.get("/v1/sessions/{session_id}/turns", tags=["sessions"], responses={200: {"model": schemas.TurnPage}})
     async def list_turns(
         request: Request, session_id: str, page_size: PageSize = 100, page_token: PageToken = ""
