@@ -76,7 +76,7 @@ class CoreProcess:
                     f"grpc_port: cannot listen on {address}; choose another port, or 0 for any free one"
                 ) from None
             logger.exception("starting the core failed")
-            raise CannotStart(f"agent {self._settings.agent}: {type(problem).__name__}: {problem}", code=1) from None
+            raise CannotStart(f"the core cannot start: {type(problem).__name__}: {problem}", code=1) from None
 
     def _store(self) -> Store:
         try:

@@ -93,14 +93,6 @@ def version() -> None:
     typer.echo(VERSION)
 
 
-@app.command(hidden=True)
-def probe(target: Annotated[str, typer.Argument(help="http(s)://…/readyz, unix:/path or HOST:PORT.")]) -> None:
-    """Ask a server whether it is ready: exit code 0 if so. For health checks of containers."""
-    from greenroom.cli.probe import is_ready  # noqa: PLC0415
-
-    raise typer.Exit(0 if is_ready(target) else 1)
-
-
 def main() -> None:
     """The console script."""
     try:
