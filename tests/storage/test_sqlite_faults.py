@@ -205,7 +205,7 @@ async def converse(store, key):
     await store.commit_turn(first(a_session(key), turns[0]))
     for turn in turns[1:]:
         await store.commit_turn(following(a_session(key, version=turn.number, head=turn.number), turn))
-        print(key, turn.number, flush=True)
+        print(f"{key} {turn.number}", flush=True)
 
 async def main():
     store = open_store(sys.argv[1])
@@ -224,6 +224,8 @@ def killed(sqlite_url: str) -> dict[int, int]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
         for count, line in enumerate(child.stdout, 1):
+            if not line.endswith("\n"):  # the kill cut its last word short
+                break
             key, number = map(int, line.split())
             told[key] = number
             if count == 300:

@@ -23,6 +23,9 @@ from greenroom.storage.tables import failed_turns, sessions
 
 SESSION_FIELDS: list[sa.Column[Any]] = [sessions.c[name] for name in SESSION_COLUMNS]
 _FAILED_FIELDS: list[sa.Column[Any]] = [failed_turns.c[name] for name in FAILED_COLUMNS]
+_BY_CHAT = sa.select(*SESSION_FIELDS).where(
+    sessions.c.namespace == sa.bindparam("namespace"), sessions.c.chat_id == sa.bindparam("chat_id")
+)
 _MAX_FAILURES = 100
 # SQLite and PostgreSQL agree on these words, SQLAlchemy has them for each apart.
 _INSERT_USER = sa.text(
@@ -31,8 +34,7 @@ _INSERT_USER = sa.text(
 
 
 def find_chat(connection: sa.Connection, namespace: str, chat_id: str) -> SessionRecord | None:
-    query = sa.select(*SESSION_FIELDS).where(sessions.c.namespace == namespace, sessions.c.chat_id == chat_id)
-    row = connection.execute(query).first()
+    row = connection.execute(_BY_CHAT, {"namespace": namespace, "chat_id": chat_id}).first()
     return None if row is None else read_session(row)
 
 

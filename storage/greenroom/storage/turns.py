@@ -65,50 +65,61 @@ class HotQueries:
         return Path(tuple(map(read_turn, rows)), Snapshot(covered, overlay[0]))
 
 
+# Statements are made once: making one costs more than running it.
+
+_RANK = sa.func.row_number().over(partition_by=turns.c.users_hash, order_by=turns.c.number.desc()).label("rank")
+_RANKED = (
+    sa.select(turns.c.number, turns.c.users_hash, turns.c.path_hash, _RANK)
+    .where(turns.c.session_key == sa.bindparam("key"), turns.c.users_hash.in_(sa.bindparam("hashes", expanding=True)))
+    .subquery()
+)
+_CANDIDATES = (
+    sa.select(_RANKED.c.number, _RANKED.c.users_hash, _RANKED.c.path_hash)
+    .where(_RANKED.c.rank <= _CANDIDATES_A_HASH)
+    .order_by(_RANKED.c.number.desc())
+)
+_WITH_SESSION = sa.select(*SESSION_FIELDS, *_TURN_FIELDS).join_from(
+    turns, sessions, turns.c.session_key == sessions.c.key
+)
+_BY_ATTEMPT = _WITH_SESSION.where(turns.c.attempt_id == sa.bindparam("attempt_id"))
+_BY_IDEMPOTENCY_KEY = (
+    _WITH_SESSION.where(
+        turns.c.idempotency_key == sa.bindparam("idempotency_key"),
+        # As the partial index says it, or SQLite cannot know that the parameter is not empty.
+        turns.c.idempotency_key != sa.literal_column("''"),
+        turns.c.created_at >= sa.bindparam("since"),
+        sessions.c.namespace == sa.bindparam("namespace"),
+        sessions.c.opened_by == sa.bindparam("opened_by"),
+    )
+    .order_by(turns.c.created_at.desc())
+    .limit(1)
+)
+_BY_IDEMPOTENCY_KEY_AND_SESSION = _BY_IDEMPOTENCY_KEY.where(sessions.c.session_id == sa.bindparam("session_id"))
+_BY_NUMBER = sa.select(*_TURN_FIELDS).where(
+    turns.c.session_key == sa.bindparam("key"), turns.c.number == sa.bindparam("number")
+)
+
+
 def find_candidates(connection: sa.Connection, key: int, users_hashes: Sequence[bytes]) -> list[Candidate]:
-    rank = sa.func.row_number().over(partition_by=turns.c.users_hash, order_by=turns.c.number.desc()).label("rank")
-    found = (
-        sa.select(turns.c.number, turns.c.users_hash, turns.c.path_hash, rank)
-        .where(turns.c.session_key == key, turns.c.users_hash.in_(users_hashes))
-        .subquery()
-    )
-    query = (
-        sa.select(found.c.number, found.c.users_hash, found.c.path_hash)
-        .where(found.c.rank <= _CANDIDATES_A_HASH)
-        .order_by(found.c.number.desc())
-    )
-    return [Candidate(*row) for row in connection.execute(query)]
+    rows = connection.execute(_CANDIDATES, {"key": key, "hashes": list(users_hashes)})
+    return [Candidate(*row) for row in rows]
 
 
 def find_attempt(connection: sa.Connection, attempt_id: str) -> tuple[SessionRecord, TurnRecord] | None:
-    return _find(connection, turns.c.attempt_id == attempt_id)
+    return _read_both(connection.execute(_BY_ATTEMPT, {"attempt_id": attempt_id}).first())
 
 
 def find_idempotent(
     connection: sa.Connection, namespace: str, session_id: str, key: str, opened_by: str, since: int
 ) -> tuple[SessionRecord, TurnRecord] | None:
-    conditions = [
-        turns.c.idempotency_key == key,
-        # As the partial index says it, or SQLite cannot know that the parameter is not empty.
-        turns.c.idempotency_key != sa.literal_column("''"),
-        turns.c.created_at >= since,
-        sessions.c.namespace == namespace,
-        sessions.c.opened_by == opened_by,
-    ]
+    query = _BY_IDEMPOTENCY_KEY_AND_SESSION if session_id else _BY_IDEMPOTENCY_KEY
+    values = {"idempotency_key": key, "since": since, "namespace": namespace, "opened_by": opened_by}
     if session_id:
-        conditions.append(sessions.c.session_id == session_id)
-    return _find(connection, *conditions)
+        values["session_id"] = session_id
+    return _read_both(connection.execute(query, values).first())
 
 
-def _find(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> tuple[SessionRecord, TurnRecord] | None:
-    query = (
-        sa.select(*SESSION_FIELDS, *_TURN_FIELDS)
-        .join_from(turns, sessions, turns.c.session_key == sessions.c.key)
-        .where(*conditions)
-        .order_by(turns.c.created_at.desc())
-        .limit(1)
-    )
-    row = connection.execute(query).first()
+def _read_both(row: sa.Row[Any] | None) -> tuple[SessionRecord, TurnRecord] | None:
     if row is None:
         return None
     width = len(SESSION_FIELDS)
@@ -128,8 +139,7 @@ def list_turns(connection: sa.Connection, key: int, page_size: int, after: int |
 
 
 def load_turn(connection: sa.Connection, key: int, number: int) -> TurnRecord | None:
-    query = sa.select(*_TURN_FIELDS).where(turns.c.session_key == key, turns.c.number == number)
-    row = connection.execute(query).first()
+    row = connection.execute(_BY_NUMBER, {"key": key, "number": number}).first()
     return None if row is None else read_turn(row)
 
 

@@ -12,6 +12,10 @@ from greenroom.storage.tables import failed_turns, sessions, users
 
 _USER_FIELDS: list[sa.Column[Any]] = [users.c[name] for name in USER_COLUMNS]
 
+_BY_ID = sa.select(*_USER_FIELDS).where(
+    users.c.namespace == sa.bindparam("namespace"), users.c.user_id == sa.bindparam("user_id")
+)
+
 
 def _is_user(namespace: str, user_id: str) -> sa.ColumnElement[bool]:
     return sa.and_(users.c.namespace == namespace, users.c.user_id == user_id)
@@ -30,7 +34,7 @@ def put_user(connection: sa.Connection, user: UserRecord) -> UserRecord:
 
 
 def load_user(connection: sa.Connection, namespace: str, user_id: str) -> UserRecord | None:
-    row = connection.execute(sa.select(*_USER_FIELDS).where(_is_user(namespace, user_id))).first()
+    row = connection.execute(_BY_ID, {"namespace": namespace, "user_id": user_id}).first()
     return None if row is None else read_user(row)
 
 
