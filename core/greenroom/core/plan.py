@@ -194,6 +194,8 @@ def set_scene(plan: Plan, agent: Agent, seed: Seed, time_left: float) -> Scene:
         options_json=request.options_json or "{}",
         state_json=last.state_json if last else "{}",
         seed=turn_seed(session.scenario.id, session.session_id, plan.path_hash, plan.said),
+        # every attempt to open a session mints another chat id
+        key_scope=session.chat_id if plan.known else f"/{session.namespace}",
         clock=Clock(agent.story_start, plan.depth),
         world=WorldTurn(Base(seed, plan.branch.overlay)),
         time_left=time_left,

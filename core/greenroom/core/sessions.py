@@ -195,7 +195,10 @@ class Sessions:
         gone = await self._store.delete_user(namespace, user_id)
         self._users.forget(namespace, user_id)
         for session_id in gone or ():
-            self._cache.drop((namespace, session_id))
+            name = (namespace, session_id)
+            self._cache.drop(name)
+            if await self._tickets.end_session(name):  # it was about to find out whose session it is
+                await self._store.delete_session(*name)
         if gone is None and not in_flight:
             raise UserNotFound(f"there is no user {user_id}", field="user_id")
 

@@ -67,9 +67,13 @@ class Tickets:
         return await self._end(self._open.get(name, ()))
 
     async def end_user(self, namespace: str, user_id: str) -> bool:
-        """The same for all that names a user."""
-        tickets = [t for name, open_ in self._open.items() if name[0] == namespace for t in open_]
-        return await self._end([ticket for ticket in tickets if ticket.user_id == user_id])
+        """The same for every session in which something in flight is this user's: what waits there need not name it."""
+        theirs = [
+            tickets
+            for name, tickets in self._open.items()
+            if name[0] == namespace and any(ticket.user_id == user_id for ticket in tickets)
+        ]
+        return await self._end([ticket for tickets in theirs for ticket in tickets])
 
     async def _end(self, tickets: "list[Ticket] | tuple[()]") -> bool:
         over = [ticket.end() for ticket in tickets]

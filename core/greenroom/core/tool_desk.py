@@ -1,5 +1,6 @@
 """Tools called from outside a reply: by an agent's own process for its turn, or by hand on a throw-away world."""
 
+import secrets
 from collections.abc import Sequence
 from typing import Any
 
@@ -89,6 +90,7 @@ class ToolDesk:
             options_json="{}",
             state_json=last.state_json if last else "{}",
             seed=turn_seed("aside", session_id, branch.hashes[1], ""),
+            key_scope=secrets.token_hex(16),  # no attempt of a turn's call
             clock=Clock(served.agent.story_start, len(branch.path)),
             world=WorldTurn(Base(seed, branch.overlay)),
             time_left=self._limits.turn_timeout,

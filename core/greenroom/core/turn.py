@@ -1,6 +1,7 @@
 """A turn as its agent sees it."""
 
 import asyncio
+import hashlib
 import json
 import random
 import secrets
@@ -43,6 +44,8 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     options_json: str
     state_json: str
     seed: bytes
+    key_scope: str
+    """What two calls have in common whose keys may be equal: their conversation, once there is one."""
     clock: Clock
     world: WorldTurn
     time_left: float
@@ -181,7 +184,8 @@ class Turn(Injectable):
 
     def call_key(self, number: int) -> str:
         """The key of the turn's n-th call: the same on every attempt."""
-        return Ids(self.scene.seed + self.chat_id.encode()[:32]).new(f"key{number}")
+        scope = hashlib.blake2b(self.scene.key_scope.encode(errors="replace"), key=self.scene.seed, digest_size=32)
+        return Ids(scope.digest()).new(f"key{number}")
 
     def end(self) -> None:
         """Cuts off whatever still holds the turn's world."""

@@ -106,18 +106,18 @@ class Turns:
                 raise SessionDeleted("the session was deleted while this turn was in flight") from None
             except DuplicateAttempt:
                 self._cache.drop(intake.name)
-                found = await self._store.find_attempt(intake.attempt_id)
-                if found is not None:
-                    return TurnReply(*found, replayed=True)
+                committed = await self._attempt(intake)
+                if committed is not None:
+                    return committed
         raise SessionBusy("other writers keep changing this session")
 
     async def _stored(self, intake: Intake) -> TurnReply | None:
         """The reply of an attempt, or of an idempotency key, that was committed before (CHAT-15)."""
         request = intake.request
         if request.resent:
-            found = await self._store.find_attempt(intake.attempt_id)
-            if found is not None:
-                return TurnReply(*found, replayed=True)
+            committed = await self._attempt(intake)
+            if committed is not None:
+                return committed
         if request.idempotency_key:
             principal = request.principal
             found = await self._store.find_idempotent(
@@ -131,6 +131,16 @@ class Turns:
                 return TurnReply(*found, replayed=True)
         return None
 
+    async def _attempt(self, intake: Intake) -> TurnReply | None:
+        """The reply that this attempt came to. Attempt ids are their callers' own, and two callers may hit upon one."""
+        found = await self._store.find_attempt(intake.attempt_id)
+        if found is None:
+            return None
+        session, turn = found
+        if (session.namespace, session.session_id) != intake.name or turn.request_hash != intake.request_hash:
+            raise IdempotencyMismatch("this attempt id was used for another request", field="attempt_id")
+        return TurnReply(session, turn, replayed=True)
+
     async def _run(self, intake: Intake, ticket: Ticket, arrived: int) -> TurnReply:
         live = await self._session(intake)
         plan = await self._plan(intake, live)
@@ -140,6 +150,8 @@ class Turns:
         self._check_room(commit)
         ticket.committing = True
         try:
+            if plan.known and plan.new_user and plan.user is not None:
+                await self._users.ensure(plan.user)
             await self._store.commit_turn(commit)
         except BaseException:
             self._cache.drop(intake.name)  # whatever became of it, the store knows
