@@ -82,7 +82,9 @@ constraints: $(STAMP) ## Pin what .venv holds now in constraints.txt
 .PHONY: up
 up: .env ## Run edge, core, PostgreSQL and HTTPS in containers (writes .env with a fresh key)
 	@if docker compose version >/dev/null 2>&1; then docker compose up -d --build; else docker-compose up -d --build; fi
-	@echo "https://$$(sed -n 's/^GREENROOM_DOMAIN=//p' .env)/health is up; the key is in .env"
+	@url=https://$$(sed -n 's/^GREENROOM_DOMAIN=//p' .env)/health; echo "Waiting for $$url …"; for second in $$(seq 60); do \
+		curl --silent --insecure --fail --max-time 2 --output /dev/null $$url && echo "It is up; the key is in .env." && exit 0; sleep 1; done; \
+		echo "$$url did not answer within a minute; see the containers' logs." >&2; exit 1
 
 .PHONY: down
 down: ## Stop the containers (the data stays; add -v by hand to drop it)
