@@ -12,7 +12,7 @@ from greenroom.core.ports import Store
 from greenroom.core.turn import Backstage, Turn
 from greenroom.core.world import Seed
 
-_THREADS = 64
+_TOOL_THREADS = 2  # for each turn in flight
 _SEEDS_KEPT = 8
 
 
@@ -23,9 +23,14 @@ class Served:
         self.agent = agent
         self.id = agent_id
         self.seed = agent.load_world()
-        self.executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="greenroom-agent")
+        # Apart, and as many as may be needed: agents that are plain functions wait in their threads for tools that need
+        # threads too. Threads are made when they are first wanted.
+        self.executor = ThreadPoolExecutor(limits.max_in_flight, thread_name_prefix="greenroom-agent")
+        self._tool_executor = ThreadPoolExecutor(
+            limits.max_in_flight * _TOOL_THREADS, thread_name_prefix="greenroom-tool"
+        )
         tokens: dict[str, Turn] = {}
-        self.backstage = Backstage(agent.tools, limits, self.executor, tokens)
+        self.backstage = Backstage(agent.tools, limits, self._tool_executor, tokens)
         self._older: OrderedDict[str, Seed] = OrderedDict()
 
     async def start(self, store: Store) -> None:
@@ -35,7 +40,8 @@ class Served:
 
     async def stop(self) -> None:
         await self.agent.shutdown()
-        self.executor.shutdown(wait=False, cancel_futures=True)
+        for executor in (self.executor, self._tool_executor):
+            executor.shutdown(wait=False, cancel_futures=True)
 
     async def seed_of(self, sha: str, store: Store) -> Seed:
         """The starting world of a session, which keeps the one it began with. Raises `StoreUnavailable`."""

@@ -23,6 +23,7 @@ from greenroom.core.users import Users
 from greenroom.core.world import GONE, Base, Overlay, Seed, canonical, same, to_json
 
 _PAGE_BYTES = 2 * 1024 * 1024
+_FAILURES_BYTES = 512 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +127,7 @@ class Sessions:
         if fitting < len(page.items):
             page = await self._store.list_turns(session, fitting, page_token)
         failed = () if page_token else await self._store.list_failures(session.namespace, session.session_id)
-        return TurnPage(session, page.items, await self._store.path_numbers(session), failed, page.next_token)
+        return TurnPage(session, page.items, await self._store.path_numbers(session), newest(failed), page.next_token)
 
     async def turn(self, principal: Principal, session_id: str, number: int) -> TurnPage:
         """One turn, as a page of one. Raises `TurnNotFound`."""
@@ -211,6 +212,23 @@ def how_many_fit(turns: Sequence[TurnRecord]) -> int:
         if total > _PAGE_BYTES and count:
             return count
     return len(turns)
+
+
+def newest(failures: Sequence[FailedTurn]) -> Sequence[FailedTurn]:
+    """The newest failed attempts that fit beside a page of turns, oldest first. One that is too large by itself is there
+    without its tool calls."""
+    fitting: list[FailedTurn] = []
+    room = _FAILURES_BYTES
+    for failed in reversed(failures):
+        size = sum([len(message.content or "") for message in failed.messages])
+        evidence = sum([len(call.arguments_json) + len(call.result_json) for call in failed.tool_calls])
+        if evidence > _FAILURES_BYTES:
+            failed, evidence = msgspec.structs.replace(failed, tool_calls=()), 0
+        room -= size + evidence
+        if room < 0 and fitting:
+            break
+        fitting.append(failed)
+    return fitting[::-1]
 
 
 def checked_page_size(size: int) -> int:

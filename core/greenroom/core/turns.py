@@ -34,7 +34,7 @@ from greenroom.core.intake import Intake, read_request
 from greenroom.core.limits import Limits
 from greenroom.core.plan import Outcome, Plan, build_commit, new_session, plan_turn, set_scene
 from greenroom.core.ports import DuplicateAttempt, MissingSession, StaleSession, Store
-from greenroom.core.records import FailedTurn, ScenarioRef, SessionRecord, TurnCommit, UserRecord
+from greenroom.core.records import FailedTurn, ScenarioRef, SessionRecord, ToolCallRecord, TurnCommit, UserRecord
 from greenroom.core.request import TurnReply, TurnRequest
 from greenroom.core.served import Served
 from greenroom.core.tickets import Ticket, Tickets
@@ -74,6 +74,8 @@ class Turns:
         try:
             await self._queue.enter(intake.queue_name, patience)
             try:
+                if patience is not None:
+                    patience = max(patience - (perf_counter_ns() - arrived) / 1e9, 0)
                 await self.capacity.enter(key, patience)
                 try:
                     return await self._answer(intake, ticket, arrived)
@@ -231,12 +233,11 @@ class Turns:
             if turn.toolbox.refused is not None:
                 raise turn.toolbox.refused
             calls = turn.toolbox.records
-            evaluation = evaluation_json(reply.evaluation, calls, plan.depth + 1)
-            if len(reply.text) + len(evaluation) > limits.reply_bytes:
-                raise LimitExceeded(f"a reply may be {limits.reply_bytes} bytes at most")
-            outcome = Outcome(
-                reply.text, reply.confidence, evaluation, calls, turn.state_after(), turn.world_turn.changes()
-            )
+            evaluation, state = evaluation_json(reply.evaluation, calls, plan.depth + 1), turn.state_after()
+            check_reply(limits.reply_bytes, reply.text, evaluation, calls)
+            if size_of(state) > limits.reply_bytes:
+                raise LimitExceeded(f"turn.state may be {limits.reply_bytes} bytes of JSON at most")
+            outcome = Outcome(reply.text, reply.confidence, evaluation, calls, state, turn.world_turn.changes())
         except Overrun:
             raise await self._failed(
                 plan, turn, TurnTimeout(f"the turn took longer than {time_left:g} s"), None
@@ -294,6 +295,20 @@ class Turns:
         else:
             plan.branch.extend(commit.turns)
             self._cache.put(name, Live(commit.session, plan.branch))
+
+
+def size_of(text: str) -> int:
+    """Its bytes in UTF-8."""
+    return len(text) if text.isascii() else len(text.encode())
+
+
+def check_reply(limit: int, text: str, evaluation: str, calls: tuple[ToolCallRecord, ...]) -> None:
+    """Raises `LimitExceeded` for a reply that is too large with its tool calls, as it goes out (SEC-08)."""
+    size = size_of(text) + size_of(evaluation)
+    for call in calls:
+        size += size_of(call.arguments_json) + size_of(call.result_json)
+    if size > limit:
+        raise LimitExceeded(f"a reply with its tool calls may be {limit} bytes at most")
 
 
 def begun(record: SessionRecord, intake: Intake, user_id: str) -> SessionRecord:

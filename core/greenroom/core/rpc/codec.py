@@ -1,6 +1,6 @@
 """Proto ↔ model, both ways, and nowhere else."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -66,6 +66,23 @@ def changes_to(changes: Iterable[Change]) -> list[turn_pb2.Change]:
     return [change_to(change) for change in changes]
 
 
+_CHANGES_SIZE = 512 * 1024
+
+
+def changes_fit(changes: Iterable[Change]) -> bool:
+    """Whether a message may carry these changes beside all else; larger ones are read with the world (GetWorld)."""
+    return sum([len(change.before or "") + len(change.after or "") for change in changes]) <= _CHANGES_SIZE
+
+
+def tool_calls_to(calls: Sequence[ToolCallRecord]) -> list[turn_pb2.ToolCall]:
+    """The calls of one turn; without their changes where these are too large together."""
+    encoded = [tool_call_to(call) for call in calls]
+    if not changes_fit(change for call in calls for change in call.changes):
+        for call in encoded:
+            call.ClearField("changes")
+    return encoded
+
+
 def tool_call_to(call: ToolCallRecord) -> turn_pb2.ToolCall:
     return turn_pb2.ToolCall(
         id=call.id,
@@ -114,7 +131,7 @@ def write_reply(proto: turn_pb2.Reply, session: SessionRecord, turn: TurnRecord,
     proto.agent = session.agent
     proto.text = turn.reply
     if turn.tool_calls:
-        proto.tool_calls.extend([tool_call_to(call) for call in turn.tool_calls])
+        proto.tool_calls.extend(tool_calls_to(turn.tool_calls))
     if turn.confidence is not None:
         proto.confidence = turn.confidence
     proto.evaluation_json = turn.evaluation_json
@@ -138,7 +155,7 @@ def turn_to(session: SessionRecord, turn: TurnRecord, current: frozenset[int]) -
         metadata_json=turn.metadata_json,
         request_id=turn.request_id,
         state_json=turn.state_json,
-        changes=changes_to(turn.changes),
+        changes=changes_to(turn.changes) if changes_fit(turn.changes) else None,
     )
     write_reply(proto.reply, session, turn)
     return proto
@@ -150,7 +167,7 @@ def failed_turn_to(failed: FailedTurn) -> session_pb2.FailedTurn:
         reason=failed.reason,
         detail=failed.detail,
         messages=[message_to(message) for message in failed.messages],
-        tool_calls=[tool_call_to(call) for call in failed.tool_calls],
+        tool_calls=tool_calls_to(failed.tool_calls),
         request_id=failed.request_id,
         duration_us=failed.duration_us,
     )
