@@ -29,7 +29,7 @@ agent = Agent(
         search_policies,
         escalate_to_human,
     ],
-    world="data/world.yaml",
+    world="data/world.json",
 )
 
 

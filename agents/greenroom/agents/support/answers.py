@@ -60,9 +60,7 @@ _NOT_A_NO = re.compile(_LEAD + _any_of("no_problem no_worries no_objections? not
 
 _HEDGE = re.compile(
     r"\b"
-    + _any_of(
-        "but wait first before_you before_that before_i unless if hmm not_sure maybe later hold_on hang_on however"
-    )
+    + _any_of("but wait first before_you before_that before_i unless if not_sure maybe later hold_on hang_on however")
     + r"\b|^\W*\w+\W*\?\W*$"
 )
 

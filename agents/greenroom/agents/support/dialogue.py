@@ -79,11 +79,7 @@ def _open(desk: Desk) -> None:
 
 async def _carry_out(desk: Desk, plan: Plan) -> None:
     if plan.dropped:
-        order = f"order #{plan.dropped.order_id}" if plan.dropped.order_id else "everything"
-        desk.acknowledged = True
-        desk.say(f"All right, I have left {order} as it is.")
-        if not plan.tasks:
-            desk.say("Is there anything else I can do for you?")
+        _let_go(desk, plan.dropped, bool(plan.tasks))
     for task in _in_order(plan.tasks):
         if task.intent in ABOUT_AN_ORDER and not task.order_id:
             ask_for_number(desk, task)
@@ -100,6 +96,19 @@ async def _carry_out(desk: Desk, plan: Plan) -> None:
         chat(desk)
     else:
         await not_understood(desk)
+
+
+def _let_go(desk: Desk, dropped: Task, more: bool) -> None:
+    """A no is taken, and said to be. One to an offer of ours needs no words where the customer goes on."""
+    if dropped.intent is Intent.HUMAN and more:
+        return
+    order = f"order #{dropped.order_id}" if dropped.order_id else "everything"
+    desk.acknowledged = True
+    desk.say(f"All right, I have left {order} as it is.")
+    if Intent.GOODBYE in desk.heard.chat:
+        chat(desk)
+    elif not more:
+        desk.say("Is there anything else I can do for you?")
 
 
 def _in_order(tasks: list[Task]) -> list[Task]:

@@ -24,7 +24,8 @@ _WORRY = re.compile(
 _JOY = re.compile(
     r"\b(?:awesome|amazing|great|love|wonderful|fantastic|perfect|brilliant|happy|excited|haha|lol)\b|[:;]-?\)"
 )
-_MOODS = (("angry", _ANGER), ("abusive", _ABUSE), ("worried", _WORRY), ("happy", _JOY))
+_LATE = re.compile(r"\b(?:late|delayed|overdue|supposed to|was told|still (?:not|no|waiting)|never (?:came|arrived))\b")
+_MOODS = (("let_down", _LATE), ("angry", _ANGER), ("abusive", _ABUSE), ("worried", _WORRY), ("happy", _JOY))
 _LET_DOWN = frozenset({Intent.PROBLEM, Intent.LATE})
 
 

@@ -65,7 +65,7 @@ CLEAR = {
         how do|can|should i|we|one|you return|cancel|refund|exchange a|an|items|products|something|things
         can|could|do|will|would|get|happens .. if it|they|the_order|the_parcel|my_order|my_parcel|that arrives|comes|gets|does
         reorder
-        buy|order|purchase .. again
+        buy|order|purchase it|this|the_same|one again
         how do|does|can .. returns|refunds|cancellations|shipping|delivery work
         can|may|could i|you|we|customers|one return|cancel|refund an|a item|order|product|purchase
         can|may|could i|you|we|customers|one return items|orders|products|something|things|opened|used|worn

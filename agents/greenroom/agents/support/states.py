@@ -43,7 +43,7 @@ _DATE = re.compile(r"\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])")
 
 STATES: Mapping[str, State] = {
     "pending_payment": State(
-        "waiting for your payment", (" of {total}",), refund="nothing has been paid for it yet; I can cancel it instead"
+        "waiting for your payment", refund="nothing has been paid for it yet; I can cancel it instead"
     ),
     "payment_failed": State(
         "on hold because the payment did not go through",
@@ -97,7 +97,7 @@ STATES: Mapping[str, State] = {
         ),
         cancel=_ON_THE_WAY,
         address=_CARRIER_HAS_IT,
-        refund=_WAIT_FOR_IT,
+        refund=f"{_WAIT_FOR_IT}; a colleague can see what else is possible",
     ),
     "out_for_delivery": State(
         "out for delivery",
