@@ -22,6 +22,8 @@ whether a retry can help. `core/rpc/status.py` renders it for gRPC, `edge/errors
 
 from typing import ClassVar
 
+_MESSAGE_LENGTH = 500
+
 
 class GreenroomError(Exception):
     """A failure the caller is told about. `message` reaches the wire: it never quotes an exception, a path or a secret."""
@@ -34,6 +36,8 @@ class GreenroomError(Exception):
     """Seconds after which it is worth another try."""
 
     def __init__(self, message: str, *, field: str | None = None) -> None:
+        if len(message) > _MESSAGE_LENGTH:  # it quotes the request; gRPC carries 16 KiB of status at most
+            message = message[: _MESSAGE_LENGTH - 1] + "…"
         super().__init__(message)
         self.message = message
         self.field = field
