@@ -32,6 +32,9 @@ class Signature:
 
     description: str
     model: type[BaseModel]
+    """Its fields have names of ours and the parameters' as aliases: a parameter may have any name, a model's field not."""
+    names: tuple[str, ...]
+    """The parameters, in the order of the fields."""
     injected: Mapping[str, type[Injectable]]
 
     def schema(self) -> dict[str, Any]:
@@ -46,7 +49,7 @@ class Signature:
     def validated(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments with defaults and types applied. Raises `InvalidArguments`."""
         try:
-            return dict(self.model.model_validate(arguments).__dict__)
+            return dict(zip(self.names, self.model.model_validate(arguments).__dict__.values(), strict=True))
         except ValidationError as error:
             details = (f"{'.'.join(map(str, e['loc'])) or 'arguments'}: {e['msg']}" for e in error.errors())
             raise InvalidArguments("; ".join(details)) from None
@@ -57,6 +60,7 @@ def read_signature(function: Callable[..., Any]) -> Signature:
     name = getattr(function, "__name__", repr(function))
     hints = get_type_hints(function, include_extras=True)
     described = _argument_texts(inspect.getdoc(function) or "")
+    names: list[str] = []
     fields: dict[str, Any] = {}
     injected: dict[str, type[Injectable]] = {}
     for parameter in inspect.signature(function).parameters.values():
@@ -69,9 +73,11 @@ def read_signature(function: Callable[..., Any]) -> Signature:
         if hint is None:
             raise TypeError(f"tool {name}: parameter {parameter.name} has no type annotation")
         default = ... if parameter.default is parameter.empty else parameter.default
-        fields[parameter.name] = (hint, Field(default, description=described.get(parameter.name)))
+        names.append(parameter.name)
+        text = described.get(parameter.name)
+        fields[f"p{len(names)}"] = (hint, Field(default, alias=parameter.name, description=text))
     model = create_model(name, __config__=ConfigDict(extra="forbid", arbitrary_types_allowed=False), **fields)
-    return Signature(_summary(inspect.getdoc(function) or ""), model, injected)
+    return Signature(_summary(inspect.getdoc(function) or ""), model, tuple(names), injected)
 
 
 def _summary(doc: str) -> str:

@@ -5,7 +5,7 @@ from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from greenroom.core.agent import Agent
+from greenroom.core.agent import Agent, AgentError
 from greenroom.core.errors import StoreUnavailable
 from greenroom.core.limits import Limits
 from greenroom.core.ports import Store
@@ -17,9 +17,10 @@ _SEEDS_KEPT = 8
 
 
 class Served:
-    """One agent under its AGENT argument, its starting world read once."""
+    """One agent under its AGENT argument, its starting world read once. Raises `AgentError` for one that cannot be served."""
 
     def __init__(self, agent: Agent, agent_id: str, limits: Limits) -> None:
+        check_tools(agent)
         self.agent = agent
         self.id = agent_id
         self.seed = agent.load_world()
@@ -56,6 +57,19 @@ class Served:
             if len(self._older) > _SEEDS_KEPT:
                 self._older.popitem(last=False)
         return seed
+
+
+def check_tools(agent: Agent) -> None:
+    """Says now, not at the first call, that a tool cannot be called."""
+    names: set[str] = set()
+    for tool in agent.tools:
+        if tool.name in names:
+            raise AgentError(f"agent {agent.name}: two tools are named {tool.name!r}")
+        names.add(tool.name)
+        try:
+            tool.signature.schema()
+        except Exception as error:  # annotations are the author's, and pydantic has many ways to refuse one
+            raise AgentError(f"agent {agent.name}, tool {tool.name}: {error}") from error
 
 
 def _read(text: str) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def failure_of(error: BaseException, tool: Tool[..., Any] | None) -> tuple[str, 
             limit = f" within {tool.timeout:g} s" if tool and tool.timeout is not None else ""
             return "timeout", message or f"{tool.name if tool else 'the tool'} did not answer{limit}"
         case asyncio.CancelledError():
-            return "cancelled", "the turn ended before the tool did"
+            return "cancelled", "it was cancelled before it had an answer"
         case _:
             return type(error).__name__, message
 
