@@ -13,9 +13,11 @@ from core_running import Serve
 from hypothesis import given
 from hypothesis import strategies as st
 
+from greenroom.core.overlay import Base, Overlay, Seed, canonical
+from greenroom.core.plain import GONE, WorldError
 from greenroom.core.records import Change
 from greenroom.core.sessions import between
-from greenroom.core.world import GONE, Base, Overlay, Seed, Touches, World, WorldError, WorldTurn, canonical
+from greenroom.core.world import Touches, World, WorldTurn
 from greenroom.sdk import Agent, ToolFailed, Turn, tool
 
 NAMES = st.sampled_from(["a", "b", "c", "ü/"])

@@ -16,9 +16,10 @@ from typing import Any, Literal, TypeVar
 import yaml
 
 from greenroom.core.chance import STORY_START
+from greenroom.core.overlay import Seed
+from greenroom.core.plain import well_formed
 from greenroom.core.tools import Tool, tools_in
 from greenroom.core.turn import Turn
-from greenroom.core.world import Seed, well_formed
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from greenroom.core import usage
+from greenroom.core.overlay import Overlay
 from greenroom.core.ports import Store
 from greenroom.core.records import SessionRecord, Snapshot, TurnRecord
 from greenroom.core.transcript import START, Standing
 from greenroom.core.waiting import SessionName
-from greenroom.core.world import Overlay
 
 _SNAPSHOT_BYTES = 64 * 1024
 _TURN_BYTES = 1500  # what a turn's record takes beside its texts

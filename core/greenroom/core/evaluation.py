@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from greenroom.core.plain import to_json
 from greenroom.core.records import ToolCallRecord
-from greenroom.core.world import to_json
 
 
 def evaluation_json(agent: Mapping[str, Any] | None, calls: Sequence[ToolCallRecord], step: int) -> str:

@@ -14,6 +14,7 @@ from greenroom.core.agent import Agent
 from greenroom.core.branch import Branch, Live
 from greenroom.core.chance import Clock, turn_seed
 from greenroom.core.intake import Intake, asked_scenario
+from greenroom.core.overlay import Base, Seed
 from greenroom.core.records import (
     Change,
     History,
@@ -26,7 +27,7 @@ from greenroom.core.records import (
 )
 from greenroom.core.transcript import Carried, Exchange, Placement, hashes_after, user_key
 from greenroom.core.turn import Scene
-from greenroom.core.world import Base, Seed, WorldTurn
+from greenroom.core.world import WorldTurn
 
 
 class Plan(msgspec.Struct):

@@ -8,9 +8,9 @@ from typing import Any
 from greenroom.core.agent import Agent, AgentError
 from greenroom.core.errors import StoreUnavailable
 from greenroom.core.limits import Limits
+from greenroom.core.overlay import Seed
 from greenroom.core.ports import Store
 from greenroom.core.turn import Backstage, Turn
-from greenroom.core.world import Seed
 
 _TOOL_THREADS = 2  # for each turn in flight
 _SEEDS_KEPT = 8

@@ -13,6 +13,8 @@ from greenroom.core.branch import Branch, Cache, turn_bytes
 from greenroom.core.errors import InvalidRequest, SessionBusy, SessionNotFound, TurnNotFound, UserMismatch, UserNotFound
 from greenroom.core.intake import asked_scenario
 from greenroom.core.limits import Limits
+from greenroom.core.overlay import Base, Overlay, Seed, canonical
+from greenroom.core.plain import GONE, same, to_json
 from greenroom.core.plan import new_key, scenario_for
 from greenroom.core.ports import MissingSession, StaleSession, Store
 from greenroom.core.records import Change, FailedTurn, Page, SessionRecord, ToolCallRecord, TurnRecord, UserRecord
@@ -20,7 +22,6 @@ from greenroom.core.request import Principal, check_id, read_object
 from greenroom.core.served import Served
 from greenroom.core.tickets import Tickets
 from greenroom.core.users import Users
-from greenroom.core.world import GONE, Base, Overlay, Seed, canonical, same, to_json
 
 _PAGE_BYTES = 2 * 1024 * 1024
 _FAILURES_BYTES = 512 * 1024

@@ -8,6 +8,7 @@ from greenroom.core.branch import Branch
 from greenroom.core.chance import Clock, turn_seed
 from greenroom.core.errors import NotFound, ToolNotFound
 from greenroom.core.limits import Limits
+from greenroom.core.overlay import Base
 from greenroom.core.ports import Store
 from greenroom.core.records import SessionRecord, ToolCallRecord, UserRecord
 from greenroom.core.request import Principal, check_id, read_object
@@ -16,7 +17,7 @@ from greenroom.core.sessions import Sessions
 from greenroom.core.tools import Tool, ToolFailed
 from greenroom.core.turn import Scene, Turn
 from greenroom.core.users import Users
-from greenroom.core.world import Base, WorldTurn
+from greenroom.core.world import WorldTurn
 
 
 class ToolDesk:

@@ -10,10 +10,11 @@ from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
 from greenroom.core.errors import LimitExceeded
+from greenroom.core.plain import to_json, well_formed
 from greenroom.core.records import Change, ToolCallRecord
 from greenroom.core.schema import InvalidArguments
 from greenroom.core.tools import Call, Tool, ToolError, ToolFailed
-from greenroom.core.world import Touches, to_json, well_formed
+from greenroom.core.world import Touches
 
 if TYPE_CHECKING:
     from greenroom.core.turn import Turn

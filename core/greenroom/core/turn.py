@@ -18,11 +18,12 @@ from greenroom.core.chance import Clock, Ids, turn_random
 from greenroom.core.conversation import Conversation, past_messages
 from greenroom.core.lazy import lazy
 from greenroom.core.limits import Limits
+from greenroom.core.plain import to_json
 from greenroom.core.records import Message, TurnRecord
 from greenroom.core.schema import Injectable
 from greenroom.core.toolbox import Toolbox
 from greenroom.core.tools import Tool, ToolFailed, User
-from greenroom.core.world import Touches, World, WorldTurn, to_json
+from greenroom.core.world import Touches, World, WorldTurn
 
 T = TypeVar("T")
 

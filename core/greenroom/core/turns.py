@@ -32,6 +32,7 @@ from greenroom.core.errors import (
 from greenroom.core.evaluation import evaluation_json
 from greenroom.core.intake import Intake, read_request
 from greenroom.core.limits import Limits
+from greenroom.core.plain import well_formed
 from greenroom.core.plan import Outcome, Plan, build_commit, new_session, plan_turn, set_scene
 from greenroom.core.ports import DuplicateAttempt, MissingSession, StaleSession, Store
 from greenroom.core.records import FailedTurn, ScenarioRef, SessionRecord, ToolCallRecord, TurnCommit, UserRecord
@@ -42,7 +43,6 @@ from greenroom.core.transcript import Placement, place, place_without_candidates
 from greenroom.core.turn import Turn
 from greenroom.core.users import Users
 from greenroom.core.waiting import Capacity, SessionQueue
-from greenroom.core.world import well_formed
 
 _log = logging.getLogger(__name__)
 

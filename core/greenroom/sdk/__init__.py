@@ -17,10 +17,11 @@ async def reply(turn: Turn) -> Reply:
 
 from greenroom.core.agent import Agent, AgentError, Reply
 from greenroom.core.conversation import Conversation
+from greenroom.core.plain import WorldError
 from greenroom.core.records import Message
 from greenroom.core.tools import Call, Tool, ToolError, ToolFailed, User, tool
 from greenroom.core.turn import Turn
-from greenroom.core.world import World, WorldError
+from greenroom.core.world import World
 
 __all__ = [
     "Agent",
