@@ -193,6 +193,32 @@ show my orders | list_orders | #20016; #20015
 cancel my order | | order number?
 the first one | order_lookup | #20016; packed
 
+# a formal customer introduces herself
+Good afternoon. My name is Anita Desai, and I need help with my purchase 12345. | order_lookup | Good afternoon, Anita!
+Thank you. Would it be possible to have it delivered to a different address? | order_lookup | complete new address
+Certainly. It is Villa 7, Palm Meadows, Bengaluru 560066. | order_lookup | “Villa 7, Palm Meadows, Bengaluru 560066”?
+That is correct. | change_delivery_address | now goes to Villa 7
+That will be all. Good day. | | good day
+
+# a customer who leaves while we wait for a detail
+change the address of 12345 | order_lookup | complete new address
+that's all, bye | | left order #12345 as it is; Have a good day
+
+# what a shop does not do is told from its policies
+I want to change my order | search_policies | cannot be changed after it was placed
+can I pick it up myself? | search_policies | pickup point
+can someone call me about it | escalate_to_human | colleague
+
+# an order stopped in other words
+My kid ordered stuff by accident, can u stop it?? 12345 | order_lookup | Shall I cancel order #12345?
+do it | cancel_order | is cancelled
+
+# anger that goes on is not met with the same words each time
+WHERE IS MY ORDER 12345 | get_order_status | sorry; being prepared
+this is unacceptable | | human colleague?
+no. cancel it right now!!! | order_lookup | Shall I cancel
+yes!!! | cancel_order | is cancelled
+
 # a customer who insists has said yes
 cancel 12345 | order_lookup | Shall I cancel
 just cancel it! | cancel_order | is cancelled

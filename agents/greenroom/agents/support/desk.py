@@ -55,12 +55,17 @@ class Desk:
         """What to take off the confidence, see `evaluation`."""
 
     @property
+    def name(self) -> str:
+        """The customer's, as told by profile or metadata, else by themselves."""
+        return self.customer.name or self.memory.name
+
+    @property
     def text(self) -> str:
         return " ".join([*self.parts, self.question] if self.question else self.parts).replace("\n ", "\n")
 
     def say(self, text: str, outcome: Outcome | None = None) -> None:
         """Adds to the reply. `outcome` is the tool call whose result these words give."""
-        if text:
+        if text and text not in self.parts:
             self.parts.append(text)
         if outcome is not None:
             outcome.told = True

@@ -49,9 +49,9 @@ async def answer(turn: Turn) -> Reply:
     heard = understand(turn.text, expecting_order=expects_order(memory))
     plan = make_plan(memory, heard)
     desk = Desk(turn, memory, heard)
-    follow(memory, plan)
+    follow(memory, heard, plan)
     if not turn.text.strip():
-        desk.say(greeting(desk.customer))
+        desk.say(greeting(desk.customer, desk.name, ""))
         welcome(desk)
     else:
         _open(desk)
@@ -69,9 +69,9 @@ def _open(desk: Desk) -> None:
     """Begins with a greeting or the customer's name, and with sympathy where it is due."""
     first, heard = desk.memory.exchanges == 1, desk.heard
     if first and Intent.GREETING in heard.chat:
-        desk.say(greeting(desk.customer))
-    elif first and desk.customer.name:
-        desk.say(f"Hi {desk.customer.name}!")
+        desk.say(greeting(desk.customer, desk.name, heard.text))
+    elif desk.name and (first or heard.name):
+        desk.say(f"Hi {desk.name}!")
     if soothe(desk.memory, desk.customer, heard):
         desk.acknowledged = True
         desk.say(sympathy(heard))

@@ -56,9 +56,9 @@ _ADDRESS_ENDS = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _ADDRESS_OPENS = re.compile(
-    r"^(?:(?:sure|ok|okay|yes|well|hi|no|so|it is|it's|its|here is|here's|the|my|new|correct|full|address|is"
-    r"|would be|should be"
-    r"|use|please|to|go|be|sent|delivered|deliver it to|actually|sorry|i meant|make it)\b[\s,:-]*)+",
+    r"^(?:(?:certainly|of course|absolutely|great|thanks|thank you|alright|hello|sure|ok|okay|yes|well|hi|no|so|sorry|actually"
+    r"|it is|it's|its|here is|here's|the|my|new|correct|full|address|is|would be|should be|use|please|to|go|be|sent|delivered"
+    r"|deliver it to|i meant|make it)\b[\s,:.!-]*)+",
     re.IGNORECASE,
 )
 

@@ -105,6 +105,7 @@ def ways_for(clause: str) -> list[Way]:
 YIELDS: dict[Intent, frozenset[Intent]] = {
     Intent.STATUS: frozenset(
         {
+            Intent.ADDRESS,
             Intent.REFUND_STATUS,
             Intent.DETAILS,
             Intent.POLICY,

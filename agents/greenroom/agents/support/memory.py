@@ -36,6 +36,7 @@ class Memory:
 
     turn: int = 0
     exchanges: int = 0
+    name: str = ""
     order: str = ""
     asked: Asked | None = None
     matter: str = ""

@@ -9,7 +9,7 @@ _ANGER = re.compile(
     r"\b(?:ridiculous|unacceptable|terrible|horrible|awful|worst|useless|angry|furious|outrageous|pathetic"
     r"|joke of|scam|fraud|thieves|sick of|fed up|frustrat\w+"
     r"|annoy\w+|disgust\w+|incompetent|garbage|trash|rubbish|bullshit|wtf|hell|damn|disappointed|sue|lawyer"
-    r"|never again|liars?|waste of|hate)\b|!{3,}"
+    r"|never again|liars?|waste of|hate)\b|\w.{12,}!{3,}"
 )
 _ABUSE = re.compile(
     r"\b(?:f+u+c+k\w*|shit\w*|bitch\w*|asshole\w*|bastard\w*|idiots?|stupid|moron\w*|dumb\w*|shut up"

@@ -9,6 +9,7 @@ tried on a clause that has one of its `triggers`, so that a long table stays qui
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 from greenroom.agents.support.vocabulary import words
 
@@ -65,6 +66,12 @@ CLEAR = {
         how do|can|should i|we|one|you return|cancel|refund|exchange a|an|items|products|something|things
         can|could|do|will|would|get|happens .. if it|they|the_order|the_parcel|my_order|my_parcel|that arrives|comes|gets|does
         reorder
+        change|modify|edit|amend my|the|an|this order $
+        change|modify|edit|amend my|the|an|this? order {n} $
+        add|remove|change|swap .. to|from my|the|it|this|order
+        quantity
+        instead of \\d
+        pick|collect it|my_order|my_parcel|this|them up|myself|in
         buy|order|purchase it|this|the_same|one again
         how do|does|can .. returns|refunds|cancellations|shipping|delivery work
         can|may|could i|you|we|customers|one return|cancel|refund an|a item|order|product|purchase
@@ -82,6 +89,7 @@ CLEAR = {
         real|actual|live|human person|human|agent
         talk|speak|connect|chat|transfer .. agent
         want|need|get|give an|the agent
+        someone|somebody|anyone .. call|contact|ring|phone me|us
         escalat*
         formal complaint
         call me back? $
@@ -115,6 +123,7 @@ CLEAR = {
     "cancel": """
         cancel|cancelling|cancellation
         want|like|need|get|have it|this|that|{thing}|my_order|the_order|{n}|order_{n}? to_be? cancelled
+        stop it|this|that|them|that_order $
         call it|this|that|the_order|my_order off
         scrap|abort|undo|revoke|withdraw|stop|drop {my}? order|purchase|shipment|delivery
         do not ship|send|deliver {my}? {it}
@@ -313,13 +322,17 @@ _EVERYDAY = words(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Line:
-    """A way of saying something: what it matches, and words of which one must be there for it to match at all. None: it
-    has no such words."""
+    """A way of saying something, and words of which one must be there for it to match at all. None: it has no such words."""
 
-    pattern: re.Pattern[str]
+    source: str
     triggers: frozenset[str] | None
+
+    @cached_property
+    def pattern(self) -> re.Pattern[str]:
+        """Compiled when first tried: most lines are not needed for long."""
+        return re.compile(self.source)
 
 
 def read_lines(text: str) -> Iterator[Line]:
@@ -328,7 +341,7 @@ def read_lines(text: str) -> Iterator[Line]:
         text = text.replace("{" + name + "}", choice)
     for line in _CONTINUED.sub("|", text).strip().splitlines():
         parts = line.split()
-        yield Line(re.compile("".join(_part(part) for part in parts)), _triggers(parts))
+        yield Line("".join(_part(part) for part in parts), _triggers(parts))
 
 
 def _triggers(parts: list[str]) -> frozenset[str] | None:

@@ -63,6 +63,8 @@ def make_plan(memory: Memory, heard: Heard) -> Plan:
         return Plan(tasks, ask_again=Asked("yes", again) if again else None)
     if any(task.intent in (Intent.HUMAN, Intent.OFF_LIMITS) for task in tasks):
         return Plan(tasks)
+    if Intent.GOODBYE in heard.chat and heard.answer != "yes" and not tasks:
+        return Plan(dropped=asked.task)
     return _BY_QUESTION[asked.wants](memory, asked, heard, tasks)
 
 
@@ -115,8 +117,6 @@ def _after_confirmation(memory: Memory, asked: Asked, heard: Heard, tasks: list[
         return Plan([replace(task, address=address)])
     if heard.answer == "no":
         return Plan(ask_again=asked) if same else Plan(others, dropped=task)
-    if Intent.GOODBYE in heard.chat and heard.answer != "yes":
-        return Plan(dropped=task)
     only_okay = heard.answer == "okay" and not others and not heard.question and not heard.chat
     agreed = (heard.answer == "yes" or only_okay) and not heard.hedged
     insisted = bool(same) and not heard.question and not heard.hedged

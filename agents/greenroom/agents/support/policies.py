@@ -37,8 +37,23 @@ _MEANS = {
     "compensate": "compensation",
     "goodwill": "compensation",
     "guarantee": "warranty",
-    "hours": "hours opening",
-    "open": "opening hours",
+    "business hours": "opening",
+    "office hours": "opening",
+    "working hours": "opening",
+    "support hours": "opening",
+    "not come": "late",
+    "not arrive": "late",
+    "does not come": "late",
+    "pick up": "collect pickup",
+    "pick it up": "collect pickup",
+    "change my order": "changing items",
+    "change the order": "changing items",
+    "instead": "changing items",
+    "add": "items changing",
+    "remove": "items changing",
+    "change": "changing",
+    "quantity": "items changing",
+    "open": "opening",
     "receipt": "invoice",
     "weekend": "sundays",
     "weekends": "sundays",
@@ -176,7 +191,7 @@ _TABLE = "CREATE VIRTUAL TABLE passages USING fts5(title, text, source UNINDEXED
 @cache
 def shop_index() -> bytes:
     """The shipped policies as a serialized SQLite database: each search opens a copy of its own."""
-    text = files(__package__).joinpath("data", "policies.md").read_text(encoding="utf-8")
+    text = files("greenroom.agents.support").joinpath("data", "policies.md").read_text(encoding="utf-8")
     sections = (section.partition("\n") for section in text.split("# ")[1:])
     connection = sqlite3.connect(":memory:")
     try:

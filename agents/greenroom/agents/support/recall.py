@@ -48,9 +48,10 @@ def expects_order(memory: Memory) -> bool:
     return memory.asked is not None and memory.asked.wants == "order"
 
 
-def follow(memory: Memory, plan: Plan) -> None:
+def follow(memory: Memory, heard: Heard, plan: Plan) -> None:
     """Keeps up with what the turns are about. Called on each turn, before it is answered."""
     memory.exchanges += 1
+    memory.name = heard.name or memory.name
     about = plan.tasks[-1] if plan.tasks else plan.dropped or (plan.ask_again.task if plan.ask_again else None)
     if about is None:
         return
@@ -80,7 +81,7 @@ def conclude(memory: Memory, plan: Plan, reply: str, asked: Asked | None) -> Non
 def _relive(memory: Memory, customer: Customer, user: str, reply: str) -> None:
     heard = understand(user, expecting_order=expects_order(memory))
     plan = make_plan(memory, heard)
-    follow(memory, plan)
+    follow(memory, heard, plan)
     soothe(memory, customer, heard)
     text = plain(reply).text
     memory.lost = memory.lost + 1 if _LOST.search(text) else 0

@@ -70,10 +70,9 @@ def sympathy(heard: Heard) -> str:
     return next((words for mood, words in _WANT_SYMPATHY if mood in heard.moods), _WANT_SYMPATHY[2][1])
 
 
-_GREETINGS = (("morning", "Good morning"), ("afternoon", "Good afternoon"), ("evening", "Good evening"), ("", "Hello"))
-
-
-def greeting(customer: Customer) -> str:
-    """By the time of day and the customer's name: "Good morning, Rajesh!" """
-    word = next(word for part, word in _GREETINGS if part in customer.time_of_day)
-    return f"{word}, {customer.name}!" if customer.name else f"{word}!"
+def greeting(customer: Customer, name: str, said: str) -> str:
+    """As the customer greets, else by the time of day, and by name: "Good morning, Rajesh!" """
+    part = next((part for part in ("morning", "afternoon", "evening") if f"good {part}" in said), "")
+    part = part or next((part for part in ("morning", "afternoon", "evening") if part in customer.time_of_day), "")
+    word = f"Good {part}" if part else "Hello"
+    return f"{word}, {name}!" if name else f"{word}!"

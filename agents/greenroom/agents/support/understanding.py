@@ -17,6 +17,7 @@ _NEGATED = re.compile(
     r"(?:\s(?:want|need|wish|going|asking|like|to|you|it|a|the|my|any|please|think|have|be|get|asked|ask|ever|they|order)\b){0,5}\s$"
 )
 _OTHER_ORDER = re.compile(r"\b(?:other|another|different|second|new)\s(?:one|order|parcel|package)\b")
+_NAME = re.compile(r"\b(?:[Mm]y name is|[Mm]y name's|I am called) ([A-Z][\w'-]{1,30})")
 _QUESTION = re.compile(
     r"\?|^\W*(?:what|when|where|who|why|how|which|can|could|do|does|did|is|are|will|would|may|should|has|have)\b"
 )
@@ -53,6 +54,7 @@ class Heard:
     moods: frozenset[str] = field(default_factory=frozenset)
     question: bool = False
     mended: int = 0
+    name: str = ""
 
     def wants(self, intent: Intent) -> bool:
         return any(request.intent is intent for request in self.requests)
@@ -85,6 +87,7 @@ def understand(text: str, *, expecting_order: bool = False) -> Heard:
         moods=moods_in(text, shout, [intent for clause in clauses for intent in clause.intents]),
         question=bool(_QUESTION.search(text)),
         mended=words.mended,
+        name=name[1] if (name := _NAME.search(original)) else "",
     )
 
 
