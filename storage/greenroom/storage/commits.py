@@ -51,40 +51,31 @@ class Prepared:
         self.snapshot = None if snapshot is None else (session.key, snapshot.turn, snapshot.overlay_json)
 
 
-def insert_sql(table: str, columns: Sequence[str], mark: str) -> str:
-    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join([mark] * len(columns))})"
-
-
 class CommitWriter:
     """Writes a group of commits into the transaction that is open."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        mark = database.mark
-        assignments = ", ".join(f"{column} = {mark}" for column in MUTABLE_SESSION_COLUMNS)
-        self._update_session = f"UPDATE sessions SET {assignments} WHERE key = {mark} AND version = {mark}"
-        self._insert_session = insert_sql("sessions", SESSION_COLUMNS, mark)
-        self._insert_user = insert_sql("users", USER_COLUMNS, mark) + " ON CONFLICT DO NOTHING"
-        self._insert_turn = insert_sql("turns", TURN_COLUMNS, mark)
-        self._insert_snapshot = insert_sql("snapshots", ("session_key", "turn", "overlay"), mark)
+        self._update_session = database.bulk_update("sessions", MUTABLE_SESSION_COLUMNS, ("key", "version"))
+        self._insert_session = database.bulk_insert("sessions", SESSION_COLUMNS)
+        self._insert_user = database.bulk_insert("users", USER_COLUMNS, " ON CONFLICT DO NOTHING")
+        self._insert_turn = database.bulk_insert("turns", TURN_COLUMNS)
+        self._insert_snapshot = database.bulk_insert("snapshots", ("session_key", "turn", "overlay"))
 
     def write(self, connection: sa.Connection, commits: Sequence[Prepared]) -> None:
         """Raises LostRace or the driver's error; then the transaction is to be rolled back."""
         updated = [commit.updated for commit in commits if commit.updated is not None]
+        opened = [commit.opened for commit in commits if commit.opened is not None]
+        users = [commit.user for commit in commits if commit.user is not None]
+        snapshots = [commit.snapshot for commit in commits if commit.snapshot is not None]
         update, insert = connection.connection.cursor(), connection.connection.cursor()
         with self._database.batch(connection):
-            if updated:
-                update.executemany(self._update_session, updated)
-            if len(updated) != len(commits):
-                users = [commit.user for commit in commits if commit.user is not None]
-                if users:
-                    insert.executemany(self._insert_user, users)
-                insert.executemany(self._insert_session, [row for c in commits if (row := c.opened) is not None])
-            insert.executemany(self._insert_turn, [row for commit in commits for row in commit.turns])
-            snapshots = [commit.snapshot for commit in commits if commit.snapshot is not None]
-            if snapshots:
-                insert.executemany(self._insert_snapshot, snapshots)
-        if updated and update.rowcount != len(updated):
+            changed = self._update_session(update, updated)
+            self._insert_user(insert, users)
+            self._insert_session(insert, opened)
+            self._insert_turn(insert, [row for commit in commits for row in commit.turns])
+            self._insert_snapshot(insert, snapshots)
+        if changed() != len(updated):
             raise LostRace
 
 

@@ -2,13 +2,14 @@
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
+from greenroom.storage.bulk import Bulk
 from greenroom.storage.faults import CommitInDoubt, DatabaseRefused, Fault, driver_error
 
 T = TypeVar("T")
@@ -69,6 +70,14 @@ class Database(ABC):
     @abstractmethod
     def batch(self, connection: sa.Connection) -> AbstractContextManager[None]:
         """In it several statements may go out before the first one's result is in: read those after it."""
+
+    @abstractmethod
+    def bulk_insert(self, table: str, columns: Sequence[str], after: str = "") -> Bulk:
+        """Inserts rows of these columns; `after` ends the statement."""
+
+    @abstractmethod
+    def bulk_update(self, table: str, columns: Sequence[str], where: Sequence[str]) -> Bulk:
+        """Sets columns of the rows that have these values; a row of values has those of `columns`, then of `where`."""
 
     @abstractmethod
     def inspect(self, connection: sa.Connection) -> None:

@@ -1,6 +1,6 @@
 """PostgreSQL: any number of processes write to it, and it may be away for a while."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,6 +10,7 @@ from psycopg.types.numeric import Int8Dumper
 from psycopg.types.string import StrDumperUnknown, TextLoader
 from sqlalchemy import event
 
+from greenroom.storage.bulk import Bulk, insert_sql, row_by_row
 from greenroom.storage.database import Database, close_quietly
 from greenroom.storage.faults import DatabaseRefused, Fault
 from greenroom.storage.location import Location
@@ -107,6 +108,14 @@ class PostgresDatabase(Database):
         ended = connection.execute(query, {"patience": patience, "pid": pid, "start": start}).scalar()
         if ended is False:
             raise DatabaseRefused(f"{self.name}: session {pid} still works on a COMMIT")
+
+    def bulk_insert(self, table: str, columns: Sequence[str], after: str = "") -> Bulk:
+        return row_by_row(insert_sql(table, columns, self.mark) + after)
+
+    def bulk_update(self, table: str, columns: Sequence[str], where: Sequence[str]) -> Bulk:
+        sets = ", ".join(f"{name} = {self.mark}" for name in columns)
+        which = " AND ".join(f"{name} = {self.mark}" for name in where)
+        return row_by_row(f"UPDATE {table} SET {sets} WHERE {which}")
 
     @contextmanager
     def batch(self, connection: sa.Connection) -> Iterator[None]:

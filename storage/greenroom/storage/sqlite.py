@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from urllib.parse import quote
 import sqlalchemy as sa
 from sqlalchemy import event
 
+from greenroom.storage.bulk import Bulk, many_at_once
 from greenroom.storage.database import Database, close_quietly
 from greenroom.storage.faults import DatabaseRefused, Fault
 from greenroom.storage.location import Location
@@ -129,6 +131,18 @@ class SqliteDatabase(Database):
         if self._suspect or _identity(self._path) != self._identity:
             self._suspect = True
             raise DatabaseRefused(f"{self.name} is gone or was replaced")
+
+    def bulk_insert(self, table: str, columns: Sequence[str], after: str = "") -> Bulk:
+        row = f"({', '.join('?' * len(columns))})"
+        return many_at_once(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ", row, after)
+
+    def bulk_update(self, table: str, columns: Sequence[str], where: Sequence[str]) -> Bulk:
+        # SQLite calls the columns of VALUES column1, column2, …
+        sets = ", ".join(f"{name} = v.column{number}" for number, name in enumerate(columns, 1))
+        first = len(columns) + 1
+        which = " AND ".join(f"{table}.{name} = v.column{number}" for number, name in enumerate(where, first))
+        row = f"({', '.join('?' * len((*columns, *where)))})"
+        return many_at_once(f"UPDATE {table} SET {sets} FROM (VALUES ", row, f") AS v WHERE {which}")
 
     def batch(self, connection: sa.Connection) -> AbstractContextManager[None]:
         return _NO_BATCH
