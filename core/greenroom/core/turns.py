@@ -93,9 +93,10 @@ class Turns:
             self.capacity.dismiss()
 
     async def _answer(self, intake: Intake, ticket: Ticket, arrived: int) -> TurnReply:
-        stored = await self._stored(intake)
-        if stored is not None:
-            return stored
+        if intake.request.resent or intake.request.idempotency_key:
+            stored = await self._stored(intake)
+            if stored is not None:
+                return stored
         for attempt in (1, 2):
             try:
                 return await self._run(intake, ticket, arrived)
@@ -144,7 +145,9 @@ class Turns:
         return TurnReply(session, turn, replayed=True)
 
     async def _run(self, intake: Intake, ticket: Ticket, arrived: int) -> TurnReply:
-        live = await self._session(intake)
+        live = self._cache.get(intake.name)
+        if live is None and not intake.minted:
+            live = await self._read_session(intake)
         plan = await self._plan(intake, live)
         ticket.user_id = plan.session.user_id
         outcome = await self._perform(plan, arrived)
@@ -161,11 +164,8 @@ class Turns:
         self._committed(plan, commit)
         return TurnReply(commit.session, commit.turns[-1])
 
-    async def _session(self, intake: Intake) -> Live | None:
-        """The session as it stands: from memory, or read."""
-        live = self._cache.get(intake.name)
-        if live is not None or intake.minted:
-            return live
+    async def _read_session(self, intake: Intake) -> Live | None:
+        """The session as it is stored, kept in memory from now on."""
         record = await self._store.load_session(*intake.name)
         if record is None:
             return None
@@ -188,8 +188,12 @@ class Turns:
         known = live is not None
         if live is None:
             live = Live(new_session(intake, self._served.id, self._served.seed, user), Branch.empty())
-        placement = await self._place(intake, live)
-        branch = await self._branch(live, placement)
+        placement = place_without_candidates(intake.carried, live.standing())
+        if placement is None:
+            placement = await self._place(intake, live)
+        branch = live.branch
+        if placement.parent != branch.number:
+            branch = await Branch.load(self._store, live.record, placement.parent)
         here = Live(begun(live.record, intake, user_id), branch)
         plan = plan_turn(intake, here, placement, user, known=known, new_user=new_user)
         if plan.number > self._limits.session_turns:
@@ -206,18 +210,10 @@ class Turns:
         return UserRecord(namespace, user_id, datetime.now(UTC)), True
 
     async def _place(self, intake: Intake, live: Live) -> Placement:
-        standing = live.standing()
-        placement = place_without_candidates(intake.carried, standing)
-        if placement is None:
-            hashes = [users for users, _ in prefix_hashes(intake.carried.past)]
-            candidates = await self._store.find_candidates(live.record, hashes)
-            placement = place(intake.carried, standing, candidates)
-        return placement
-
-    async def _branch(self, live: Live, placement: Placement) -> Branch:
-        if placement.parent == live.branch.number:
-            return live.branch
-        return await Branch.load(self._store, live.record, placement.parent)
+        """The placement that takes a look at the session's other branches."""
+        hashes = [users for users, _ in prefix_hashes(intake.carried.past)]
+        candidates = await self._store.find_candidates(live.record, hashes)
+        return place(intake.carried, live.standing(), candidates)
 
     async def _perform(self, plan: Plan, arrived: int) -> Outcome:
         """Lets the agent reply. Whatever it raises, the session has not been touched; the attempt is kept as evidence."""

@@ -40,6 +40,10 @@ class WorldTurn:
             value = self._cells[place] = value_of(image)
         return value
 
+    def holds_records(self, place: Place) -> bool:
+        """Whether this is a collection of records that the turn has not replaced: looking into it touches nothing yet."""
+        return place not in self._cells and isinstance(self._base.get(*place), dict)
+
     def image(self, place: Place) -> Image:
         """The record as it is now."""
         if place not in self._cells:
@@ -228,6 +232,8 @@ class World(MutableMapping[str, Any], Injectable):
 
     def __getitem__(self, name: str) -> Any:
         place = (name, None)
+        if self._world.holds_records(place) and not self._touches.closed:
+            return Collection(name, self._world, self._touches)
         self._touches.note(place)
         value = self._world.read(place)
         if value is GONE:
@@ -250,8 +256,15 @@ class World(MutableMapping[str, Any], Injectable):
         else:
             self._world.write(place, value)
 
+    def setdefault(self, name: str, default: Any = None) -> Any:
+        """As a dict's; what it returns is the collection itself, also when it is new."""
+        if name not in self:
+            self[name] = default
+        return self[name]
+
     def __delitem__(self, name: str) -> None:
         self[name]
+        self._touches.note((name, None))
         self._clear(name)
         self._world.write((name, None), GONE)
 

@@ -37,7 +37,9 @@ def turn_request(proto: agent_pb2.RunTurnRequest, principal: Principal, timeout:
 
 
 def message_from(proto: turn_pb2.Message) -> Message:
-    content = proto.content if proto.HasField("content") else None
+    content = proto.content
+    if not content and not proto.HasField("content"):
+        return Message(proto.role, None, proto.name, proto.tool_calls_json, proto.tool_call_id)
     return Message(proto.role, content, proto.name, proto.tool_calls_json, proto.tool_call_id)
 
 
