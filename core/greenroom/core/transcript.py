@@ -83,15 +83,17 @@ def read_messages(messages: Sequence[Message]) -> Carried:
     past: list[Exchange] = []
     users: list[Message] = []
     replies: list[str] = []
+    answered = False
     for message in messages:
         if message.role in ("system", "developer"):
             context.append(message.content or "")
         elif message.role == "user":
-            if replies:
+            if answered:
                 past.append(Exchange(tuple(users), "\n".join(replies)))
-                users, replies = [], []
+                users, replies, answered = [], [], False
             users.append(message)
         elif message.role == "assistant":
+            answered = True  # with tool calls alone, too
             if message.content is not None or not message.tool_calls_json:
                 replies.append(message.content or "")
         elif message.role != "tool":
@@ -158,4 +160,10 @@ def _ends_like(path: Sequence[TurnRecord], past: Sequence[Exchange]) -> bool:
     if len(past) > len(path):
         return False
     own = path[len(path) - len(past) :]
-    return all(user_key(turn.messages, turn.reply) == said.key for turn, said in zip(own, past, strict=True))
+    return all(_is_like(turn, said) for turn, said in zip(own, past, strict=True))
+
+
+def _is_like(turn: TurnRecord, said: Exchange) -> bool:
+    if not said.messages:  # a window may begin with a reply whose question was cut off
+        return folded(turn.reply) == folded(said.reply)
+    return user_key(turn.messages, turn.reply) == said.key
