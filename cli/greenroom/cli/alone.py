@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from greenroom.cli.exposure import listen, refuse_open, shown
+from greenroom.cli.logs import quiet_grpc
 from greenroom.cli.process import GRACE, Addresses, announce, run
 from greenroom.cli.setup import hide_password, set_up_log
 from greenroom.cli.sources import load, unknown_variables
@@ -18,6 +19,7 @@ def core_alone(flags: Mapping[str, Any]) -> None:
     refuse_open(settings, ("grpc_host", "metrics_host"), flags)
     set_up_log("core", settings)
     _warn()
+    quiet_grpc()
     from greenroom.cli.core_process import CoreProcess  # noqa: PLC0415  # a wrong setting is told before half a second of imports
 
     process = CoreProcess(settings, unix_socket=settings.grpc_socket)
@@ -36,6 +38,7 @@ def edge_alone(flags: Mapping[str, Any]) -> None:
     refuse_open(settings, ("host",), flags)
     set_up_log("edge", settings)
     _warn()
+    quiet_grpc()
     from greenroom.cli.edge_process import EdgeProcess  # noqa: PLC0415
 
     with listen(settings.host, settings.port, "port") as listener:

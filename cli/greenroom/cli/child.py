@@ -8,11 +8,13 @@ import os
 import sys
 from pathlib import Path
 
+from greenroom.cli.logs import quiet_grpc
 from greenroom.cli.process import GRACE, CannotStart, report_to, run, watch_parent
 from greenroom.cli.settings import Settings
 
 
 def main() -> None:
+    quiet_grpc()
     role, descriptor = sys.argv[1], int(sys.argv[2])
     document = json.loads(sys.stdin.buffer.readline())
     settings = Settings(**document["settings"])

@@ -48,7 +48,9 @@ class EdgeProcess:
         await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
         if not serving.done():
             app.state.drain()
-            await self._in_flight_done(server)
+            if not await self._in_flight_done(server):
+                # closing the app answers what is still pending; uvicorn alone would cut it off
+                await server.lifespan.shutdown()
             server.should_exit = True
         stopping.cancel()
         await serving
@@ -66,12 +68,13 @@ class EdgeProcess:
                 ):
                     await asyncio.sleep(_LINGER)
 
-    async def _in_flight_done(self, server: uvicorn.Server) -> None:
-        """Returns when no request is being answered, or when the time for it is over."""
+    async def _in_flight_done(self, server: uvicorn.Server) -> bool:
+        """Waits until no request is being answered; False when some are after the time for it is over."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._settings.drain_timeout + _LATER_THAN_CORE):
                 while server.server_state.tasks:  # noqa: ASYNC110  # uvicorn has no event for it
                     await asyncio.sleep(_LINGER)
+        return not server.server_state.tasks
 
     def _app(self) -> "FastAPI":
         settings = self._settings

@@ -1,6 +1,7 @@
 """The log's form, set up once per process. Every logger, ours and the libraries', goes through here to standard error."""
 
 import logging
+import os
 import sys
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
@@ -26,6 +27,12 @@ class Log:
 def choose_format(chosen: Format | None, stream: TextIO | None = None) -> Format:
     """The setting, or console on a terminal and json elsewhere."""
     return chosen or ("console" if (stream or sys.stderr).isatty() else "json")
+
+
+def quiet_grpc() -> None:
+    """Its C part writes lines of its own to standard error, past every logger. To be called before it is imported; a
+    variable that is set stays."""
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 
 def configure(process: str, chosen: Format, level: str, redactor: Redactor) -> Log:
