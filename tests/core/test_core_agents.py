@@ -1,0 +1,228 @@
+"""Agents in every form their authors may write them, and what watches over them (GRPC-01, SEC-06)."""
+
+import asyncio
+import io
+import json
+import logging
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from core_running import Serve, asked, database, make_core, until
+
+from greenroom.core.agent import AgentError, as_agent
+from greenroom.core.errors import InvalidRequest
+from greenroom.core.limits import Limits
+from greenroom.core.rpc.server import CoreServer, Listeners
+from greenroom.core.rpc.watchdog import Watchdog
+from greenroom.core.served import Served
+from greenroom.sdk import Agent, Reply, Turn, World, tool
+from greenroom.sdk import AgentError as PublicAgentError
+from greenroom.sdk.testing import play
+from greenroom.storage import open_store
+from greenroom.v1 import agent_pb2
+
+
+@tool
+def look(world: World, key: str) -> Any:
+    """Looks something up."""
+    return world["things"][key]
+
+
+async def with_coroutine(turn: Turn) -> str:
+    """Answers as a coroutine."""
+    turn.say("Well, ")
+    return "hello"
+
+
+def with_function(turn: Turn) -> Reply:
+    turn.say("Well, ")
+    return Reply("hello", confidence=0.5)
+
+
+async def with_generator(turn: Turn) -> Any:
+    yield "Well, "
+    yield "hel"
+    yield Reply("lo", confidence=0.5)
+
+
+@pytest.mark.parametrize("function", [with_coroutine, with_function, with_generator], ids=lambda f: f.__name__)
+async def test_an_agent_may_be_written_as(serve: Serve, function: Any) -> None:
+    core = await serve(as_agent(function, "mine"))
+    assert (await core.say("hi")).text == "Well, hello"
+
+
+async def test_a_bare_function_has_the_tools_of_its_module(serve: Serve) -> None:
+    core = await serve(as_agent(with_coroutine, "mine"))
+    [info] = (await core.agents.ListAgents(agent_pb2.ListAgentsRequest())).agents
+    assert (info.id, info.description, list(info.tools)) == ("mine", "Answers as a coroutine.", ["look"])
+
+
+@pytest.mark.parametrize("target", [None, 5, "text", Agent("without a reply"), Agent])
+def test_what_is_no_agent_is_refused_with_a_reason(target: Any) -> None:
+    with pytest.raises(AgentError):
+        as_agent(target, "it")
+    assert PublicAgentError is AgentError
+
+
+async def test_a_world_is_read_from_json_and_yaml(tmp_path: Path) -> None:
+    (tmp_path / "w.json").write_text('{"things": {"a": 1}}')
+    (tmp_path / "w.yaml").write_text("things:\n  2: 2024-01-21\n")
+    (tmp_path / "bad.json").write_text("{")
+    (tmp_path / "list.yaml").write_text("- a\n")
+    assert Agent("a", world=tmp_path / "w.json").load_world().data == {"things": {"a": 1}}
+    assert Agent("a", world=str(tmp_path / "w.yaml")).load_world().data == {"things": {"2": "2024-01-21"}}
+    for wrong in ("bad.json", "list.yaml", "none.json"):
+        with pytest.raises(AgentError):
+            Agent("a", world=tmp_path / wrong).load_world()
+
+
+async def test_start_up_and_shutdown_run_once_in_order(serve: Serve, tmp_path: Path) -> None:
+    did: list[str] = []
+    agent = as_agent(with_coroutine, "mine")
+    agent.on_startup(lambda: did.append("up 1"))
+
+    @agent.on_startup
+    async def up() -> None:
+        did.append("up 2")
+
+    agent.on_shutdown(lambda: did.append("down 1"))
+    agent.on_shutdown(lambda: did.append("down 2"))
+    core = make_core(agent, open_store(database(tmp_path)))
+    await core.start()
+    await core.stop()
+    assert did == ["up 1", "up 2", "down 2", "down 1"]
+
+
+async def test_play_runs_a_session_without_a_server() -> None:
+    agent = Agent("counting", tools=[look], world={"things": {"a": 1}})
+
+    @agent.reply
+    async def reply(turn: Turn) -> Reply:
+        turn.world["things"]["a"] += 1
+        n = await turn.call(look, key="a")
+        return Reply(f"{turn.user.profile.get('name')} {n} {turn.metadata}", evaluation={"n": n})
+
+    one, two = await play(agent, ["hi", "again"], user_id="u", profile={"name": "Ann"}, metadata={"m": 1})
+    assert (one.text, two.text) == ("Ann 2 {'m': 1}", "Ann 3 {'m': 1}")
+    assert (one.turn, one.history, two.turn, two.history) == (1, "new", 2, "next")
+    assert (two.world, two.evaluation["n"], two.tool_calls[0].result_json) == ({"things": {"a": 3}}, 3, "3")
+    whole = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "x"}, {"role": "user", "content": "y"}]
+    [carried] = await play(agent, [whole])
+    assert (carried.history, carried.turn) == ("adopted", 2)
+    with pytest.raises(InvalidRequest):
+        await play(agent, [[]])
+
+
+async def test_two_sessions_that_are_played_never_meet() -> None:
+    @tool
+    async def put(world: World, key: str) -> int:
+        """Puts something."""
+        world["things"][key] = 1
+        return len(world["things"])
+
+    agent = Agent("putting", tools=[put], world={"things": {}})
+
+    @agent.reply
+    async def reply(turn: Turn) -> str:
+        return str(await turn.call(put, key=turn.text))
+
+    for _ in range(2):
+        [one] = await play(agent, ["a"])
+        assert one.text == "1"
+
+
+def block_the_loop(until_said: threading.Event) -> None:
+    until_said.wait(20)
+
+
+class Listener(logging.Handler):
+    """Gathers what is logged, and says when something is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said = threading.Event()
+        self.text = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.text += record.getMessage()
+        self.said.set()
+
+
+async def test_code_that_blocks_the_loop_is_named_in_the_log() -> None:
+    watchdog, listener = Watchdog(limit=0.05), Listener()
+    logger = logging.getLogger("greenroom.core.rpc.watchdog")
+    logger.addHandler(listener)
+    watchdog.start()
+    try:
+        block_the_loop(listener.said)
+    finally:
+        watchdog.stop()
+        logger.removeHandler(listener)
+    assert "the event loop has been blocked" in listener.text
+    assert "until_said.wait(20)" in listener.text
+
+
+async def test_each_turn_has_a_line_in_the_log_with_who_what_and_how_it_went(tmp_path: Path) -> None:
+    agent = Agent("logged", tools=[look], world={"things": {"a": 1}})
+
+    @agent.reply
+    async def reply(turn: Turn) -> str:
+        if turn.text == "fail":
+            raise RuntimeError("sk-secret")
+        return str(await turn.call(look, key="a"))
+
+    log = io.BytesIO()
+    server = CoreServer(make_core(agent, open_store(database(tmp_path))), Listeners(port=0), turn_log=log)
+    await server.start()
+    try:
+        runner = server._runner
+        assert runner is not None
+        await runner.run(asked("hi", user_id="ann", request_id="req_1"))
+        with pytest.raises(Exception, match="Internal server error"):
+            await runner.run(asked("fail", request_id="req_2"))
+        await until(lambda: log.getvalue().count(b"\n") == 2)
+    finally:
+        await server.stop()
+    ok, failed = (json.loads(line) for line in log.getvalue().splitlines())
+    assert (ok["event"], ok["outcome"], ok["request_id"], ok["user_id"], ok["session_id"]) == (
+        "turn",
+        "ok",
+        "req_1",
+        "ann",
+        "s1",
+    )
+    assert (ok["turn"], ok["history"], ok["tools"], ok["duration_ms"] > 0) == (1, "new", ["look"], True)
+    assert (failed["outcome"], failed["request_id"]) == ("server_error", "req_2")
+    assert b"sk-secret" not in log.getvalue()
+
+
+async def test_a_slow_turn_is_warned_of(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    core = await serve(as_agent(with_coroutine, "mine"), limits=Limits(slow_turn=0))
+    await core.say("hi", request_id="req_9")
+    assert "slow turn" in caplog.text
+    assert "req_9" in caplog.text
+
+
+def test_a_start_that_is_not_json_is_refused() -> None:
+    agent = Agent("a", world={"things": {"a": object()}})
+    agent.reply(with_coroutine)
+    with pytest.raises(Exception, match="the starting world is not JSON"):
+        Served(agent, "a", Limits())
+
+
+async def test_an_agent_sees_what_it_is_told_of_its_turn(serve: Serve) -> None:
+    agent = Agent("seeing", instructions="Be kind.")
+
+    @agent.reply
+    async def reply(turn: Turn) -> str:
+        left = turn.time_left
+        await asyncio.sleep(0)
+        return json.dumps(
+            [turn.number, turn.session_id, turn.chat_id, turn.instructions, dict(turn.options), 0 < left <= 60]
+        )
+
+    core = await serve(agent)
+    answer = await core.say("hi", options_json='{"temperature": 0.2}')
+    assert json.loads(answer.text) == [1, "s1", answer.chat_id, "Be kind.", {"temperature": 0.2}, True]
