@@ -79,6 +79,8 @@ def configure(process: str, chosen: Format, level: str, redactor: Redactor) -> L
     # what a library says while it works is for its own developers
     for quiet in ("uvicorn", "grpc", "alembic", "sqlalchemy", "asyncio"):
         logging.getLogger(quiet).setLevel(max(logging.WARNING, root.level) if level != "debug" else logging.INFO)
+    # it warns of each stream that a stopping server ends, which is how servers stop
+    logging.getLogger("grpc._cython").setLevel(logging.ERROR)
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(root.level),
