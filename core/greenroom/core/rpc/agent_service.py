@@ -35,7 +35,7 @@ class AgentService(agent_pb2_grpc.AgentServiceServicer):
         self, request: agent_pb2.StreamTurnRequest, context: Context
     ) -> AsyncIterator[agent_pb2.StreamTurnResponse]:
         turn = turn_request(request.turn, principal_of(request.turn, callers.current.get()), context.time_remaining())
-        reply = reply_to(await self._runner.run(turn))
+        reply = reply_to(await self._runner.run(turn, log=not callers.is_local_edge(context)))
         if reply.text:
             yield agent_pb2.StreamTurnResponse(text_delta=reply.text)
         yield agent_pb2.StreamTurnResponse(completed=reply)
@@ -43,8 +43,7 @@ class AgentService(agent_pb2_grpc.AgentServiceServicer):
     async def RunTurns(
         self, request_iterator: AsyncIterator[agent_pb2.RunTurnsRequest], context: Context
     ) -> AsyncIterator[agent_pb2.RunTurnsResponse]:
-        # an edge on this machine writes the line of each request itself, into the same log
-        log = not context.peer().startswith("unix:")
+        log = not callers.is_local_edge(context)
         stream = TurnStream(self._runner, callers.current.get(), self._tasks, log=log)
         reading = asyncio.create_task(stream.read(request_iterator))
         try:

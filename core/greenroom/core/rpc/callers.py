@@ -92,9 +92,14 @@ def identify(
     return caller
 
 
+def is_local_edge(context: "grpc.aio.ServicerContext[Any, Any]") -> bool:
+    """Whether the call came over the Unix socket: an edge on this machine, which logs its requests into the same log."""
+    return context.peer().startswith("unix:")
+
+
 def _needs_no_key(context: "grpc.aio.ServicerContext[Any, Any]") -> bool:
     """A Unix socket is guarded by its file mode; mutual TLS by its certificates."""
-    return context.peer().startswith("unix:") or "x509_common_name" in context.auth_context()
+    return is_local_edge(context) or "x509_common_name" in context.auth_context()
 
 
 def _named(metadata: Mapping[str, Any]) -> Principal:

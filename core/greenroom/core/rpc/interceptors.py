@@ -60,7 +60,7 @@ class Door(grpc.aio.ServerInterceptor):
                 _log.exception("%s failed, request %s", method, _request_id(metadata))
                 await self._fail(method, metadata, context, unexpected(), started)
             else:
-                self._done(method, metadata, "OK", started)
+                self._done(method, metadata, context, "OK", started)
                 return response
 
         return call
@@ -80,22 +80,27 @@ class Door(grpc.aio.ServerInterceptor):
                 _log.exception("%s failed, request %s", method, _request_id(metadata))
                 await self._fail(method, metadata, context, unexpected(), started)
             else:
-                self._done(method, metadata, "OK", started)
+                self._done(method, metadata, context, "OK", started)
 
         return call
 
     async def _fail(
         self, method: str, metadata: dict[str, Any], context: Context, error: GreenroomError, started: float
     ) -> None:
-        self._done(method, metadata, error.status, started)
+        self._done(method, metadata, context, error.status, started)
         trailing = ((DETAILS_KEY, to_status(error).SerializeToString()),)
         await context.abort(code_of(error), error.message, trailing)
 
-    def _done(self, method: str, metadata: dict[str, Any], code: str, started: float) -> None:
+    def _done(self, method: str, metadata: dict[str, Any], context: Context, code: str, started: float) -> None:
         took = perf_counter() - started
         self._meters.rpc(method, code, took)
-        name = method.removeprefix("/greenroom.v1.")
-        _log.info("%s %s %.1f ms request %s", name, code, took * 1000, _request_id(metadata))
+        facts = {
+            "method": method.removeprefix("/greenroom.v1."),
+            "code": code,
+            "duration_ms": round(took * 1000, 3),
+            "request_id": _request_id(metadata),
+        }
+        _log.log(logging.DEBUG if callers.is_local_edge(context) else logging.INFO, "rpc", extra=facts)
 
 
 def _request_id(metadata: dict[str, Any]) -> str:
