@@ -143,6 +143,23 @@ async def test_a_core_that_is_not_there_is_503(tmp_path: Path, monkeypatch: pyte
             assert check_shape(response)["type"] == "overloaded_error"
 
 
+async def test_a_turn_that_was_given_up_never_reaches_a_core_that_comes_late(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = f"unix:{tmp_path}/core.sock"
+    late = FakeCore()
+    async with in_process(options(address, core=hurried(address, monkeypatch))) as client:
+        assert (await client.post(PATH, json=turn("a", "given up"))).status_code == 503
+        await late.start(address)
+
+        async def answered() -> bool:
+            return (await client.post(PATH, json=turn("a", "wanted"))).status_code == 200
+
+        await until(answered)
+    assert {one.session_id for one in late.turns} == {"wanted"}
+    await late.stop()
+
+
 async def test_a_core_that_does_not_answer_is_504_and_told_to_stop(
     core: FakeCore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

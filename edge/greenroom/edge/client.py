@@ -61,6 +61,7 @@ class CoreClient:
             _TURNS, request_serializer=None, response_deserializer=agent_pb2.RunTurnsResponse.FromString
         )
         self.turns = TurnStream(
+            self._channel.channel_ready,
             lambda: run_turns(metadata=self.metadata(None), wait_for_ready=True),
             self.reachable,
             timeout=self._turn_timeout,

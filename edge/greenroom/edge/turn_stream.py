@@ -7,7 +7,7 @@ committed, so none runs twice.
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 
 import grpc
 
@@ -41,11 +41,22 @@ class _Waiting:
 
 
 class TurnStream:
-    """`open_call` opens the stream; `reachable` says whether the core is connected right now."""
+    """`connected` returns when the core is; `open_call` opens the stream to it; `reachable` says whether it still is.
+
+    Nothing is written before there is a connection: what lingered in a call would still reach the core after its caller
+    has been told that it did not.
+    """
 
     def __init__(
-        self, open_call: Callable[[], TurnsCall], reachable: Callable[[], bool], *, timeout: float, max_pending: int
+        self,
+        connected: Callable[[], Awaitable[None]],
+        open_call: Callable[[], TurnsCall],
+        reachable: Callable[[], bool],
+        *,
+        timeout: float,
+        max_pending: int,
     ) -> None:
+        self._connected = connected
         self._open_call = open_call
         self._reachable = reachable
         self._timeout = timeout
@@ -97,9 +108,10 @@ class TurnStream:
         failures = 0
         while True:
             await asyncio.sleep(_BACK_OFF[min(failures, len(_BACK_OFF) - 1)])
+            await self._connected()
+            self._fill_outbox()
             answered = await self._serve_one_stream()
             failures = 0 if answered else failures + 1
-            self._send_again()
 
     async def _serve_one_stream(self) -> bool:
         """Until the stream breaks. Whether it answered anything."""
@@ -160,7 +172,8 @@ class TurnStream:
             else:
                 waiting.future.set_exception(from_status(outcome.error))
 
-    def _send_again(self) -> None:
+    def _fill_outbox(self) -> None:
+        """With the turns that still wait, and nothing else: those that were written before are sent again."""
         now = asyncio.get_running_loop().time()
         self._outbox.clear()
         for waiting in self._waiting.values():
