@@ -19,7 +19,7 @@ from greenroom.core.core import Core
 from greenroom.core.errors import StoreUnavailable
 from greenroom.core.limits import Limits
 from greenroom.core.ports import Store
-from greenroom.core.rpc.server import CoreServer, Listeners, MutualTls
+from greenroom.core.rpc.server import CannotListen, CoreServer, Listeners, MutualTls
 from greenroom.core.served import Served
 from greenroom.storage import open_store
 
@@ -69,12 +69,9 @@ class CoreProcess:
             await server.start()
         except StoreUnavailable as problem:
             raise CannotStart(problem.message, code=1) from None
+        except CannotListen as problem:
+            raise CannotStart(f"grpc_port: {problem}; choose another port, or 0 for any free one") from None
         except Exception as problem:  # an author's start-up function may raise anything
-            if "Failed to bind to address" in str(problem):  # gRPC raises a plain RuntimeError
-                address = shown(self._settings.grpc_host, self._settings.grpc_port)
-                raise CannotStart(
-                    f"grpc_port: cannot listen on {address}; choose another port, or 0 for any free one"
-                ) from None
             logger.exception("starting the core failed")
             raise CannotStart(f"the core cannot start: {type(problem).__name__}: {problem}", code=1) from None
 

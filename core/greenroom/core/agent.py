@@ -171,7 +171,7 @@ async def produce(agent: Agent, turn: Turn, executor: ThreadPoolExecutor) -> Rep
     elif agent.form == "generator":
         answer = await _collect(function, turn)
     else:
-        runner = partial(copy_context().run, function, turn)
+        runner = partial(copy_context().run, partial(function, turn))
         answer = await asyncio.get_running_loop().run_in_executor(executor, runner)
         if isinstance(answer, Awaitable):
             answer = await answer

@@ -50,24 +50,30 @@ class Store(Protocol):
 
     async def start(self) -> None:
         """Connects, migrates and is ready. Raises `StoreUnavailable` when it cannot, naming the database without secrets."""
+        ...
 
     async def close(self) -> None:
         """Writes out what is queued and closes. Idempotent."""
+        ...
 
     async def health(self) -> StoreHealth:
         """Whether it can be read *and* written now; cached for a second or two."""
+        ...
 
     # Turns
 
     async def load_session(self, namespace: str, session_id: str) -> SessionRecord | None:
         """The session as it stands."""
+        ...
 
     async def load_path(self, session: SessionRecord, number: int) -> Path:
         """The path from its start to turn `number` (0: empty), tool calls included."""
+        ...
 
     async def find_candidates(self, session: SessionRecord, users_hashes: Sequence[bytes]) -> Sequence[Candidate]:
         """The turns of the session whose `users_hash` is one of these: one indexed query. At most 100 a hash, newest first,
         the turns on the path to the head always among them when few enough."""
+        ...
 
     async def commit_turn(self, commit: TurnCommit) -> None:
         """Writes it all or nothing; returns when it is durable. Raises `StaleSession`, `MissingSession`, `DuplicateAttempt`.
@@ -75,53 +81,66 @@ class Store(Protocol):
         Cancelling the awaiting task does not withdraw it. An outcome that was in doubt (connection lost in COMMIT) has been
         read back by attempt id before this returns or raises.
         """
+        ...
 
     async def find_attempt(self, attempt_id: str) -> tuple[SessionRecord, TurnRecord] | None:
         """The committed turn of this attempt."""
+        ...
 
     async def find_idempotent(
         self, namespace: str, session_id: str, idempotency_key: str, opened_by: str
     ) -> tuple[SessionRecord, TurnRecord] | None:
         """The turn stored under this key by that API key in the last 24 hours; `session_id` "" finds it in any session."""
+        ...
 
     async def record_failure(self, failed: FailedTurn) -> None:
         """Keeps evidence of a failed attempt."""
+        ...
 
     # Sessions
 
     async def create_session(self, session: SessionRecord, new_user: UserRecord | None) -> None:
         """Inserts a session without turns. Raises `StaleSession` when it exists."""
+        ...
 
     async def close_session(self, session: SessionRecord) -> None:
         """Stores `closed_at` and `version` where the stored version is one less. Raises `StaleSession`, `MissingSession`."""
+        ...
 
     async def find_chat(self, namespace: str, chat_id: str) -> SessionRecord | None: ...
 
     async def list_sessions(self, namespace: str, user_id: str, page_size: int, page_token: str) -> Page[SessionRecord]:
         """Newest first; `user_id` "" lists all."""
+        ...
 
     async def delete_session(self, namespace: str, session_id: str) -> bool:
         """Deletes it whole, failed attempts too. False when there is none."""
+        ...
 
     async def list_turns(self, session: SessionRecord, page_size: int, page_token: str) -> Page[TurnRecord]:
         """In commit order, `changes` and tool calls included."""
+        ...
 
     async def load_turn(self, session: SessionRecord, number: int) -> TurnRecord | None: ...
 
     async def path_numbers(self, session: SessionRecord) -> frozenset[int]:
         """The numbers of the turns on the path to the head; all others are superseded."""
+        ...
 
     async def list_failures(self, namespace: str, session_id: str) -> Sequence[FailedTurn]:
         """Oldest first, at most the newest 100."""
+        ...
 
     async def prune(self, idle_seconds: float) -> int:
         """Deletes sessions whose last write is longer ago than this, in small steps, and failed attempts and seeds that
         nothing needs any more. Returns how many sessions went."""
+        ...
 
     # Starting worlds
 
     async def put_seed(self, sha: str, world_json: str) -> None:
         """Stores a starting world under its content hash, once."""
+        ...
 
     async def load_seed(self, sha: str) -> str | None: ...
 
@@ -129,11 +148,14 @@ class Store(Protocol):
 
     async def put_user(self, user: UserRecord) -> UserRecord:
         """Inserts it, or replaces metadata and profile of the one there is. Returns it as stored (first `created_at`)."""
+        ...
 
     async def load_user(self, namespace: str, user_id: str) -> UserRecord | None: ...
 
     async def list_users(self, namespace: str, page_size: int, page_token: str) -> Page[UserRecord]:
         """Newest first."""
+        ...
 
     async def delete_user(self, namespace: str, user_id: str) -> Sequence[str] | None:
         """Deletes the user with its sessions; returns the sessions' ids. None when there is no such user."""
+        ...

@@ -54,6 +54,10 @@ class Listeners:
     tls: MutualTls | None = None
 
 
+class CannotListen(OSError):
+    """An address is taken, or not this machine's."""
+
+
 class CoreServer:
     """One core behind gRPC."""
 
@@ -79,7 +83,7 @@ class CoreServer:
         """The TCP port, once started."""
 
     async def start(self) -> None:
-        """Starts the core and listens. Raises `StoreUnavailable`, or `OSError` when an address is taken."""
+        """Starts the core and listens. Raises `StoreUnavailable`, or `CannotListen`."""
         await self._core.start()
         runner = self._runner = TurnRunner(self._core, self.meters, self._log)
         server = self._server = grpc.aio.server(interceptors=[Door(self._keys, self.meters)], options=_OPTIONS)
@@ -101,19 +105,19 @@ class CoreServer:
         if at.unix_path is not None:
             before = os.umask(0o177)  # from the first moment on, nobody else may connect
             try:
-                _bound(server.add_insecure_port(f"unix:{at.unix_path}"), at.unix_path)
+                _bind(server, f"unix:{at.unix_path}")
             finally:
                 os.umask(before)
         if at.port is not None:
             host = f"[{at.host}]" if ":" in at.host else at.host
             address = f"{host}:{at.port}"
             if at.tls is None:
-                self.port = _bound(server.add_insecure_port(address), address)
+                self.port = _bind(server, address)
             else:
                 credentials = grpc.ssl_server_credentials(
                     [(at.tls.key, at.tls.certificates)], at.tls.client_authority, require_client_auth=True
                 )
-                self.port = _bound(server.add_secure_port(address, credentials), address)
+                self.port = _bind(server, address, credentials)
 
     async def drain(self, timeout: float) -> bool:
         """Health turns NOT_SERVING, new turns are refused, those in flight finish. False when some were left (GRPC-04)."""
@@ -138,7 +142,11 @@ class CoreServer:
         await self._server.wait_for_termination()
 
 
-def _bound(port: int, address: str) -> int:
-    if port == 0:
-        raise OSError(f"cannot listen on {address}")
-    return port
+def _bind(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials | None = None) -> int:
+    """The port. gRPC says in more than one way that an address is taken."""
+    try:
+        if credentials is not None:
+            return server.add_secure_port(address, credentials)
+        return server.add_insecure_port(address)
+    except RuntimeError:
+        raise CannotListen(f"cannot listen on {address}") from None
