@@ -133,20 +133,27 @@ def text_of(reply: Any) -> str:
 
 
 @asynccontextmanager
-async def sandbox(folder: Path, agent: Agent | None = None, limits: Limits | None = None) -> AsyncIterator[Sandbox]:
+async def sandbox(
+    folder: Path, agent: Agent | None = None, limits: Limits | None = None, **options: Any
+) -> AsyncIterator[Sandbox]:
     """Serves the agent, or a puppet, until the context ends."""
     puppet, limits = Puppet(), limits or Limits()
     agent = agent or puppet.agent
-    core = Core(Served(agent, agent.name, limits), open_store(f"sqlite:///{folder}/sandbox.db"), limits)
+    core = Core(
+        Served(agent, agent.name, limits),
+        open_store(f"sqlite:///{folder}/sandbox.db", wait_seconds=0.3),
+        limits,
+        **options,
+    )
     server = CoreServer(core, Listeners(port=0))
     await server.start()
-    options = EdgeOptions(
+    edge = EdgeOptions(
         core=CoreOptions(target=f"127.0.0.1:{server.port}", turn_timeout=limits.turn_timeout),
         version="1.2.3",
         http=HttpOptions(rate_limit=None),
         health_interval=0.02,
     )
-    config = uvicorn.Config(create_app(options, None), host="127.0.0.1", port=0, log_config=None, access_log=False)
+    config = uvicorn.Config(create_app(edge, None), host="127.0.0.1", port=0, log_config=None, access_log=False)
     web = uvicorn.Server(config)
     serving = asyncio.create_task(web.serve())
     await until(lambda: web.started or serving.done())
