@@ -1,0 +1,301 @@
+"""One entry per id of docs/contract.md: the tests that prove it, or the feature it waits for. `test_manifest` holds it true.
+
+A test is named `folder/module::function` below tests/. An id that is proved in part says what it still waits for.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Entry:
+    """`waits_for` is "" for what is wholly here."""
+
+    tests: tuple[str, ...] = ()
+    waits_for: str = ""
+
+
+def proved(*tests: str, waits_for: str = "") -> Entry:
+    return Entry(tests, waits_for)
+
+
+PLACING = "the full placing of requests in their session's tree, played by a state machine of clients"
+STREAMING = "text that reaches the client while the agent still writes it"
+SCENARIOS = "scenario files"
+
+CONTRACT: dict[str, Entry] = {
+    "CHAT-01": proved(
+        "spec/test_whole_chat::test_every_published_request_is_answered_in_the_published_shape",
+        "edge/test_edge_chat::test_every_published_request_is_answered",
+    ),
+    "CHAT-02": proved(
+        "spec/test_whole_chat::test_null_and_empty_mean_absent_and_unknown_fields_are_no_matter",
+        "spec/test_whole_chat::test_metadata_comes_back_unaltered_wherever_it_is_shown",
+        "edge/test_edge_bodies::test_metadata_passes_as_it_was_written",
+        "core/test_core_rpc::test_a_wrong_field_is_named",
+    ),
+    "CHAT-03": proved(
+        "spec/test_whole_chat::test_null_and_empty_mean_absent_and_unknown_fields_are_no_matter",
+        "edge/test_edge_bodies::test_the_session_is_named_in_one_of_four_ways",
+        "edge/test_edge_bodies::test_openais_user_stands_in",
+    ),
+    "CHAT-04": proved(
+        "spec/test_whole_chat::test_our_own_reply_sent_back_is_accepted_and_a_tool_loop_ends_by_itself",
+        "spec/test_whole_resources::test_what_is_wrong_is_400_in_the_published_shape",
+        "edge/test_edge_bodies::test_parts_are_joined_and_calls_pass_through",
+        "edge/test_edge_bodies::test_an_agent_may_open",
+        "core/test_core_transcript::test_a_request_with_nothing_to_answer_is_refused",
+    ),
+    "CHAT-05": proved(
+        "spec/test_whole_chat::test_every_published_request_is_answered_in_the_published_shape",
+        "spec/test_whole_chat::test_the_published_exchanges_come_out_as_published",
+        "core/test_core_sessions::test_usage_counts_four_bytes_a_token_and_four_tokens_a_message",
+        "edge/test_edge_resources::test_the_agents_are_models",
+    ),
+    "CHAT-06": proved(
+        "spec/test_whole_chat::test_a_minted_session_id_continues_the_conversation_and_its_chat_id_stays",
+        "core/test_core_attempts::test_a_minted_session_id_is_the_same_when_its_attempt_is_sent_again",
+    ),
+    "CHAT-07": proved(
+        "spec/test_whole_chat::test_a_minted_session_id_continues_the_conversation_and_its_chat_id_stays",
+        "core/test_core_sessions::test_a_chat_id_is_new_when_a_deleted_sessions_id_is_used_again",
+    ),
+    "CHAT-08": proved(
+        "spec/test_whole_chat::test_every_published_request_is_answered_in_the_published_shape",
+        "spec/test_whole_chat::test_the_complete_sequence_of_tool_calls_is_shown_failures_too",
+    ),
+    "CHAT-09": proved(
+        "spec/test_whole_chat::test_the_complete_sequence_of_tool_calls_is_shown_failures_too",
+        "core/test_core_sessions::test_what_the_agent_says_of_its_turn_is_laid_over_what_the_record_shows",
+        "agents/test_support_evaluation::test_tool_called_and_tool_success",
+    ),
+    "CHAT-10": proved(
+        "spec/test_whole_chat::test_the_published_exchanges_come_out_as_published",
+        "spec/test_whole_chat::test_the_complete_sequence_of_tool_calls_is_shown_failures_too",
+        "core/test_core_tools::test_each_way_of_failing_has_its_type_and_message",
+    ),
+    "CHAT-11": proved(
+        "spec/test_whole_chat::test_system_messages_are_context",
+        "core/test_core_transcript::test_for_a_last_message_client_the_latest_system_messages_hold_until_replaced",
+        "agents/test_support_tools::test_documents_of_the_session_are_found_before_the_policies",
+    ),
+    "CHAT-12": proved(
+        "spec/test_whole_chat::test_a_transcript_goes_on_goes_back_and_starts_over_with_its_world",
+        "core/test_core_transcript::test_a_client_that",
+        "core/test_core_transcript::test_what_an_agent_sees_is_the_transcript_completed_with_the_stored_tool_calls",
+    ),
+    "CHAT-13": proved(
+        "spec/test_whole_chat::test_a_transcript_goes_on_goes_back_and_starts_over_with_its_world",
+        "core/test_core_transcript::test_a_client_that",
+        waits_for=PLACING,
+    ),
+    "CHAT-14": Entry(waits_for=PLACING),
+    "CHAT-15": proved(
+        "core/test_core_attempts::test_an_attempt_that_is_sent_again_is_found_and_not_run_again",
+        "core/test_core_attempts::test_an_idempotency_key_with_the_same_body_returns_the_stored_reply",
+        "core/test_core_attempts::test_an_idempotency_key_with_another_body_is_a_conflict",
+        "core/test_core_attempts::test_an_idempotency_key_finds_its_reply_without_a_session_id",
+        "core/test_core_attempts::test_a_failure_is_not_kept_under_its_idempotency_key",
+        "edge/test_edge_bodies::test_an_idempotency_key_reaches_the_core_and_a_replay_says_so",
+        "edge/test_edge_turn_stream::test_a_client_that_leaves_does_not_stop_its_turn",
+        waits_for="joining a request in flight, replies that could not be delivered, x-stainless-retry-count",
+    ),
+    "CHAT-16": proved(
+        "spec/test_whole_chat::test_turns_of_one_session_wait_for_each_other_and_then_it_is_busy",
+        "core/test_core_waiting::test_turns_of_a_session_run_one_at_a_time_in_the_order_of_their_arrival",
+        "core/test_core_waiting::test_eight_turns_wait_for_a_session_and_the_next_is_told_that_it_is_busy",
+        "core/test_core_waiting::test_whatever_comes_and_goes_a_session_has_one_turn_at_a_time",
+        "core/test_core_world::test_sessions_never_see_each_other",
+        "core/test_core_failing_turns::test_a_commit_that_a_stranger_overtook_runs_the_turn_once_more",
+        waits_for="two cores on one database with sessions bouncing between them",
+    ),
+    "CHAT-17": proved(
+        "spec/test_whole_chat::test_a_failed_turn_says_nothing_of_why_and_leaves_the_session_as_it_was",
+        "core/test_core_failing_turns::"
+        "test_a_turn_whose_agent_raises_leaves_no_trace_in_the_session_and_evidence_beside_it",
+        "core/test_core_failing_turns::test_an_agent_past_its_deadline_is_cancelled_and_leaves_nothing",
+        "core/test_core_failing_turns::test_a_plain_function_past_its_deadline_is_cut_off_from_its_world",
+        "core/test_core_failing_turns::test_an_agent_that_swallows_its_cancellation_is_left_behind",
+        "core/test_core_failing_turns::test_what_a_failing_tool_wrote_is_undone_and_the_turn_goes_on",
+        "core/test_core_failing_turns::test_a_deadline_that_falls_while_the_commit_is_queued_does_not_undo_it",
+        "core/test_core_killed::test_a_core_killed_in_mid_turn_leaves_the_session_as_it_was",
+        "core/test_core_killed::test_a_core_killed_while_it_commits_has_each_turn_whole_or_not_at_all",
+        "core/test_core_world::test_what_a_failed_call_wrote_is_undone_whatever_it_was",
+        "core/test_core_attempts::test_a_calls_key_is_the_same_on_every_attempt_and_its_own",
+    ),
+    "CHAT-18": proved(
+        "spec/test_whole_chat::test_a_turn_past_its_deadline_is_504_and_not_to_be_retried",
+        "spec/test_whole_chat::test_a_session_belongs_to_the_first_user_named_in_it",
+        "core/test_core_agents::test_a_slow_turn_is_warned_of",
+        "core/test_core_users::test_a_user_never_seen_before_is_made_on_the_fly",
+        "core/test_core_failing_turns::test_a_deadline_that_falls_while_the_commit_is_queued_does_not_undo_it",
+    ),
+    "CHAT-19": proved(
+        "spec/test_whole_chat::test_tool_calls_stand_in_the_metadata_where_that_is_asked_for",
+        "spec/test_whole_chat::test_our_own_reply_sent_back_is_accepted_and_a_tool_loop_ends_by_itself",
+        "edge/test_edge_streaming::test_the_trace_goes_where_the_request_the_key_or_the_setting_says",
+    ),
+    "STREAM-01": proved("edge/test_edge_streaming::test_a_stream_says_what_the_same_request_says_without"),
+    "STREAM-02": Entry(waits_for=STREAMING),
+    "STREAM-03": Entry(waits_for=STREAMING),
+    "STREAM-04": proved("edge/test_edge_streaming::test_a_stream_says_what_the_same_request_says_without"),
+    "STREAM-05": proved("edge/test_edge_streaming::test_usage_is_one_more_chunk_when_asked_for"),
+    "STREAM-06": Entry(waits_for=STREAMING),
+    "STREAM-07": proved(
+        "spec/test_whole_chat::test_the_official_client_talks_to_the_support_agent",
+        "interop/test_installs::test_older_lines_of_the_official_client_are_served",
+        waits_for=STREAMING,
+    ),
+    "HEALTH-01": proved("spec/test_whole_resources::test_a_sound_sandbox_is_healthy_as_published"),
+    "HEALTH-02": proved(
+        "spec/test_whole_resources::test_a_core_that_drains_is_unhealthy_and_refuses_turns",
+        "edge/test_edge_resources::test_what_is_down_shows",
+        "edge/test_edge_resources::test_a_core_that_is_gone_shows_and_its_return_too",
+    ),
+    "HEALTH-03": proved(
+        "spec/test_whole_resources::test_a_sound_sandbox_is_healthy_as_published",
+        "edge/test_edge_resources::test_the_error_rate_counts_5xx_only",
+    ),
+    "HEALTH-04": proved(
+        "spec/test_whole_resources::test_a_sound_sandbox_is_healthy_as_published",
+        "core/test_core_rpc::test_health_speaks_for_the_whole_each_service_and_what_it_depends_on",
+        "edge/test_edge_resources::test_metrics_count_by_route_and_never_by_id",
+        "cli/test_serve::test_the_core_is_measured_too",
+    ),
+    "USER-01": proved("spec/test_whole_resources::test_the_published_user_is_made_as_published"),
+    "USER-02": proved(
+        "edge/test_edge_resources::test_a_wrong_user_is_400",
+        "edge/test_edge_resources::test_any_id_that_chat_takes_can_be_read",
+        "core/test_core_users::test_a_user_is_made_under_a_plain_id_only",
+    ),
+    "USER-03": proved(
+        "spec/test_whole_resources::test_the_same_user_again_is_prepared_anew",
+        "spec/test_whole_resources::test_where_users_conflict_another_body_is_409",
+        "core/test_core_users::test_a_user_prepared_during_its_first_turn_keeps_what_was_prepared",
+    ),
+    "USER-04": proved(
+        "spec/test_whole_resources::test_a_deleted_user_is_gone_with_all_sessions",
+        "core/test_core_users::test_deleting_a_user_in_mid_turn_ends_the_turn_and_nothing_rises",
+    ),
+    "USER-05": proved(
+        "spec/test_whole_resources::test_the_published_user_is_made_as_published",
+        "core/test_core_users::test_a_users_profile_and_metadata_reach_the_agent_with_the_requests_laid_over",
+    ),
+    "USER-06": proved(
+        "spec/test_whole_chat::test_the_same_turn_over_http_and_grpc_is_the_same_turn",
+        "core/test_core_sessions::test_the_scenario_asked_for_first_holds_and_another_is_reported_not_obeyed",
+        waits_for=SCENARIOS,
+    ),
+    "SESSION-01": proved(
+        "spec/test_whole_resources::test_sessions_are_listed_read_closed_and_deleted",
+        "spec/test_whole_resources::test_turns_are_read_back_with_all_their_evidence",
+        "core/test_core_sessions::test_turns_are_listed_in_pages_with_failures_on_the_first",
+    ),
+    "SESSION-02": proved(
+        "spec/test_whole_resources::test_a_world_is_read_after_any_turn_with_its_hash_and_changes",
+        "core/test_core_world::test_between_two_worlds_stand_their_differences_and_nothing_else",
+        "core/test_core_world::test_a_long_session_is_read_back_from_its_snapshots",
+    ),
+    "SESSION-03": proved(
+        "spec/test_whole_resources::test_a_session_can_be_opened_ahead_of_its_first_turn",
+        "spec/test_whole_resources::test_a_session_deleted_in_mid_turn_ends_it_with_409",
+        "core/test_core_sessions::test_deleting_a_session_ends_what_runs_and_what_waits_there_and_nothing_rises",
+        waits_for="forks (`from`)",
+    ),
+    "ERR-01": proved(
+        "spec/test_whole_chat::test_a_failed_turn_says_nothing_of_why_and_leaves_the_session_as_it_was",
+        "spec/test_whole_resources::test_what_is_wrong_is_400_in_the_published_shape",
+        "edge/test_edge_access::test_past_the_limit_it_is_429_but_never_for_health",
+        "edge/test_edge_errors::test_every_path_and_method_fails_in_the_one_shape",
+    ),
+    "ERR-02": proved(
+        "spec/test_whole_resources::test_what_is_no_json_is_400_and_never_500",
+        "edge/test_edge_bodies::test_what_is_wrong_is_400_and_named",
+        "edge/test_edge_bodies::test_text_keeps_every_character",
+        "edge/test_edge_errors::test_a_body_too_large_keeps_the_connection",
+        "edge/test_edge_errors::test_another_content_type_is_415",
+        "edge/test_edge_openapi::test_schemathesis_finds_nothing",
+    ),
+    "ERR-03": proved(
+        "spec/test_whole_resources::test_a_core_that_drains_is_unhealthy_and_refuses_turns",
+        "spec/test_whole_chat::test_a_turn_past_its_deadline_is_504_and_not_to_be_retried",
+        "edge/test_edge_errors::test_every_code_of_the_core_is_told_as_the_table_says",
+        "edge/test_edge_errors::test_a_missing_key_on_every_route_is_401",
+    ),
+    "ERR-04": proved(
+        "spec/test_whole_chat::test_a_failed_turn_says_nothing_of_why_and_leaves_the_session_as_it_was",
+        "core/test_core_rpc::test_an_unexpected_failure_shows_nothing_of_itself",
+        "edge/test_edge_errors::test_an_unexpected_failure_shows_nothing_of_itself",
+    ),
+    "ERR-05": proved(
+        "core/test_core_rpc::test_every_error_reaches_its_caller_with_code_reason_field_and_delay",
+        "edge/test_edge_errors::test_the_table_has_every_code_there_is",
+        "edge/test_edge_errors::test_every_code_of_the_core_is_told_as_the_table_says",
+    ),
+    "SEC-01": proved(
+        "core/test_core_rpc::test_a_key_opens_what_its_scopes_say",
+        "core/test_core_rpc::test_two_namespaces_never_meet_and_a_key_cannot_speak_for_another",
+        "edge/test_edge_access::test_each_route_takes_its_scope_and_no_other",
+        "edge/test_edge_access::test_a_key_comes_in_either_header",
+        "cli/test_keys::test_only_hashes_are_held",
+    ),
+    "SEC-02": proved(
+        "core/test_core_rpc::test_over_tcp_a_call_without_a_valid_key_is_refused",
+        "core/test_core_rpc::test_a_unix_socket_is_its_owners_alone_and_needs_no_key",
+        "core/test_core_rpc::test_a_client_whose_certificate_is_trusted_needs_no_key",
+        "edge/test_edge_access::test_without_keys_a_tunnel_is_refused",
+        "cli/test_refusals::test_without_a_key_nothing_is_opened_to_others",
+        "cli/test_access::test_without_keys_a_foreign_host_name_is_told_how_to_make_one",
+    ),
+    "SEC-03": proved(
+        "cli/test_access::test_https_from_tls_1_2_on",
+        "cli/test_access::test_an_edge_reaches_its_core_by_mutual_tls_and_others_do_not",
+    ),
+    "SEC-04": proved(
+        "edge/test_edge_access::test_past_the_limit_it_is_429_but_never_for_health",
+        "edge/test_edge_access::test_the_bucket_refills_steadily",
+        waits_for="a limit that replicas share",
+    ),
+    "SEC-05": proved(
+        "spec/test_whole_resources::test_what_does_not_fit_any_more_says_so",
+        "core/test_core_waiting::test_beyond_what_a_core_can_carry_turns_are_refused_at_once",
+        "core/test_core_waiting::test_one_key_holds_half_at_most_while_others_are_active",
+        "core/test_core_waiting::test_whatever_comes_and_goes_no_place_is_lost_or_given_twice",
+    ),
+    "SEC-06": proved(
+        "edge/test_edge_access::test_each_request_is_one_line",
+        "edge/test_edge_access::test_bodies_are_logged_when_asked_for_and_redacted",
+        "core/test_core_agents::test_each_turn_has_a_line_in_the_log_with_who_what_and_how_it_went",
+        "cli/test_access::test_no_secret_reaches_the_log",
+    ),
+    "SEC-07": proved(
+        "edge/test_edge_access::test_a_sane_request_id_is_kept",
+        "core/test_core_agents::test_each_turn_has_a_line_in_the_log_with_who_what_and_how_it_went",
+    ),
+    "SEC-08": proved(
+        "spec/test_whole_resources::test_what_does_not_fit_any_more_says_so",
+        "core/test_core_sessions::test_a_full_session_says_so_and_can_be_read",
+        "core/test_core_tools::test_sixty_four_calls_are_a_turns_bound",
+        "core/test_core_tools::test_a_result_of_a_mebibyte_is_the_bound",
+        "core/test_core_streams::test_what_would_not_pass_the_stream_fails_its_own_turn_alone",
+        "storage/test_sessions_contract::test_idle_sessions_are_pruned_with_all_that_is_theirs",
+        "cli/test_serve::test_sessions_past_their_time_are_dropped",
+    ),
+    "GRPC-01": proved(
+        "spec/test_whole_chat::test_the_same_turn_over_http_and_grpc_is_the_same_turn",
+        "core/test_core_tools::test_a_tool_called_with_a_turns_token_is_part_of_that_turn",
+        "project/test_readme::test_the_grpc_client_that_is_shown_runs",
+    ),
+    "GRPC-02": proved(
+        "core/test_core_rpc::test_reflection_lists_our_services_without_a_key",
+        "core/test_core_rpc::test_a_callers_deadline_reaches_the_agent_and_its_tools",
+        "core/test_core_failing_turns::test_a_caller_who_leaves_in_mid_turn_leaves_nothing_behind",
+        "core/test_core_streams::test_a_turn_that_is_cancelled_stops_is_answered_so_and_leaves_nothing",
+    ),
+    "GRPC-03": proved("spec/test_manifest::test_the_contracts_are_generated_linted_and_checked_for_breaking_changes"),
+    "GRPC-04": proved(
+        "core/test_core_rpc::test_draining_lets_turns_finish_refuses_new_ones_and_turns_unhealthy",
+        "core/test_core_rpc::test_an_idle_core_stops_at_once_though_an_edge_keeps_its_stream_open",
+        "cli/test_serve::test_a_turn_in_flight_finishes_while_new_ones_are_refused",
+        "cli/test_serve::test_an_idle_server_stops_cleanly_and_soon",
+    ),
+}
