@@ -55,13 +55,14 @@ class Branch:
         last = self.last
         return (last.users_hash, last.path_hash) if last else (START, START)
 
-    def extend(self, turns: Sequence[TurnRecord]) -> None:
+    def extend(self, turns: Sequence[TurnRecord], tokens: int) -> None:
+        """`tokens` are those of the whole conversation, now that these turns are in it."""
         for turn in turns:
             before = self.overlay.size
             self.overlay.apply(turn.changes)
             self.unsaved_bytes += self.overlay.size - before
             self.path.append(turn)
-        self.tokens += usage.of_turns(turns)
+        self.tokens = tokens
 
     def wants_snapshot(self) -> bool:
         """Whether reading the deltas back costs more than reading the whole overlay would."""

@@ -15,6 +15,7 @@ from greenroom.core.branch import Branch, Live
 from greenroom.core.chance import Clock, turn_seed
 from greenroom.core.intake import Intake, asked_scenario
 from greenroom.core.overlay import Base, Seed
+from greenroom.core.plain import to_json
 from greenroom.core.records import (
     Change,
     History,
@@ -53,6 +54,8 @@ class Plan(msgspec.Struct):
     """The system texts that hold for the turn (CHAT-11)."""
     said: str
     """What the turn is recognised by, when it is not the agent that opens."""
+    tokens: int
+    """Those of the conversation up to and with what the user just said, system texts left out."""
 
 
 def plan_turn(
@@ -82,6 +85,7 @@ def plan_turn(
         depth=len(branch.path) + len(adopted),
         context=context_of(carried, session, branch),
         said=user_key(carried.input, ""),
+        tokens=branch.tokens + usage.of_turns(adopted) + usage.of_messages(carried.input),
     )
 
 
@@ -95,7 +99,7 @@ def context_of(carried: Carried, session: SessionRecord, branch: Branch) -> tupl
     return tuple(texts)
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class Outcome(msgspec.Struct, frozen=True, gc=False):
     """What an agent's turn came to, ready to be stored."""
 
     text: str
@@ -211,8 +215,7 @@ def build_commit(plan: Plan, outcome: Outcome, instructions: str, duration_us: i
     key = plan.said if carried.input else user_key((), outcome.text)
     users_hash, path_hash = hashes_after(plan.users_hash, plan.path_hash, key, outcome.text)
     context = plan.context
-    seen = plan.branch.tokens + usage.of_turns(plan.adopted) + usage.of_messages(carried.input)
-    seen += usage.of_texts(context)
+    system = usage.of_texts(context) + (usage.of_texts((instructions,)) if instructions else 0)
     turn = TurnRecord(
         number=plan.number,
         parent=plan.parent,
@@ -224,7 +227,7 @@ def build_commit(plan: Plan, outcome: Outcome, instructions: str, duration_us: i
         completion_id=new_completion_id(),
         request_id=intake.request.request_id,
         messages=carried.input,
-        context_json=json.dumps(context, ensure_ascii=False) if context else "[]",
+        context_json=to_json(context) if context else "[]",
         metadata_json=intake.request.metadata_json or "{}",
         options_json=intake.request.options_json or "{}",
         reply=outcome.text,
@@ -232,7 +235,7 @@ def build_commit(plan: Plan, outcome: Outcome, instructions: str, duration_us: i
         evaluation_json=outcome.evaluation_json,
         history=plan.placement.history,
         scenario_applied=_scenario_applied(plan),
-        prompt_tokens=seen + (usage.of_texts((instructions,)) if instructions else 0),
+        prompt_tokens=plan.tokens + system,
         completion_tokens=usage.tokens(outcome.text),
         state_json=outcome.state_json,
         changes=outcome.changes,
@@ -240,7 +243,7 @@ def build_commit(plan: Plan, outcome: Outcome, instructions: str, duration_us: i
         created_at=now,
         duration_us=duration_us,
     )
-    changed = sum(len(change.before or "") + len(change.after or "") for change in outcome.changes)
+    changed = sum([len(change.before or "") + len(change.after or "") for change in outcome.changes])
     after = msgspec.structs.replace(
         session,
         version=session.version + 1,

@@ -1,4 +1,7 @@
-"""What is stored, as plain immutable records. Free JSON is text, exactly as it came or as it was made once."""
+"""What is stored, as plain immutable records. Free JSON is text, exactly as it came or as it was made once.
+
+They hold no cycles, so the garbage collector need not look at them (`gc=False`): thousands of them are kept.
+"""
 
 import enum
 from datetime import datetime
@@ -9,7 +12,7 @@ import msgspec
 T = TypeVar("T")
 
 
-class Message(msgspec.Struct, frozen=True, omit_defaults=True):
+class Message(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One message of a conversation. `content` is None only on an assistant message that carries tool calls."""
 
     role: str
@@ -19,7 +22,7 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True):
     tool_call_id: str = ""
 
 
-class Change(msgspec.Struct, frozen=True):
+class Change(msgspec.Struct, frozen=True, gc=False):
     """One record of the world, before and after, as JSON text. None: it did not exist (before), it was deleted (after).
 
     `key` is None where the collection is itself one plain value.
@@ -31,7 +34,7 @@ class Change(msgspec.Struct, frozen=True):
     after: str | None
 
 
-class ToolCallRecord(msgspec.Struct, frozen=True):
+class ToolCallRecord(msgspec.Struct, frozen=True, gc=False):
     """One execution of a tool. Times in microseconds; `started_us` counts from the turn's start."""
 
     id: str
@@ -55,7 +58,7 @@ class History(enum.IntEnum):
     ADOPTED = 6
 
 
-class ScenarioRef(msgspec.Struct, frozen=True):
+class ScenarioRef(msgspec.Struct, frozen=True, gc=False):
     """The scenario a session runs in. `requested` is "" when none was asked for."""
 
     id: str
@@ -63,7 +66,7 @@ class ScenarioRef(msgspec.Struct, frozen=True):
     found: bool = False
 
 
-class UserRecord(msgspec.Struct, frozen=True):
+class UserRecord(msgspec.Struct, frozen=True, gc=False):
     """A simulated user."""
 
     namespace: str
@@ -73,7 +76,7 @@ class UserRecord(msgspec.Struct, frozen=True):
     profile_json: str = "{}"
 
 
-class TurnRecord(msgspec.Struct, frozen=True, kw_only=True):
+class TurnRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A committed turn. `number` counts from 1 in commit order; `parent` is 0 at a start."""
 
     number: int
@@ -112,7 +115,7 @@ class TurnRecord(msgspec.Struct, frozen=True, kw_only=True):
     duration_us: int = 0
 
 
-class SessionRecord(msgspec.Struct, frozen=True, kw_only=True):
+class SessionRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A session as it stands. `version` grows with every write; the compare-and-set is on it."""
 
     key: int
@@ -142,21 +145,21 @@ class SessionRecord(msgspec.Struct, frozen=True, kw_only=True):
     closed_at: datetime | None = None
 
 
-class Snapshot(msgspec.Struct, frozen=True):
+class Snapshot(msgspec.Struct, frozen=True, gc=False):
     """A session's overlay after a turn: all records that differ from the seed, as JSON text (`world.py` reads it)."""
 
     turn: int
     overlay_json: str
 
 
-class Path(msgspec.Struct, frozen=True):
+class Path(msgspec.Struct, frozen=True, gc=False):
     """The turns from a start to one turn, oldest first, and the newest snapshot on that way (changes after it remain)."""
 
     turns: tuple[TurnRecord, ...]
     snapshot: Snapshot | None = None
 
 
-class Candidate(msgspec.Struct, frozen=True):
+class Candidate(msgspec.Struct, frozen=True, gc=False):
     """A stored turn whose path has the user texts that were looked for."""
 
     number: int
@@ -164,7 +167,7 @@ class Candidate(msgspec.Struct, frozen=True):
     path_hash: bytes
 
 
-class FailedTurn(msgspec.Struct, frozen=True, kw_only=True):
+class FailedTurn(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An attempt that failed: evidence beside the session, not in it."""
 
     namespace: str
@@ -182,7 +185,7 @@ class FailedTurn(msgspec.Struct, frozen=True, kw_only=True):
     duration_us: int
 
 
-class TurnCommit(msgspec.Struct, frozen=True, kw_only=True):
+class TurnCommit(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One atomic write: adopted turns and the turn itself, with the session as it will stand.
 
     `expected_version` None inserts the session (its user too, when `new_user` is given); otherwise the session's row is

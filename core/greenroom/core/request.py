@@ -14,7 +14,7 @@ _OUTSIDE_PATHS = frozenset("/?#%")
 _USER_ID = re.compile(r"[A-Za-z0-9_\-.:@+]{1,64}")
 
 
-class Principal(msgspec.Struct, frozen=True):
+class Principal(msgspec.Struct, frozen=True, gc=False):
     """On whose behalf something is done. Two namespaces never meet; `key_name` is for fairness, logs and idempotency."""
 
     namespace: str = ""
@@ -24,7 +24,7 @@ class Principal(msgspec.Struct, frozen=True):
 NOBODY = Principal()
 
 
-class TurnRequest(msgspec.Struct, kw_only=True):
+class TurnRequest(msgspec.Struct, kw_only=True, gc=False):
     """One turn to run. JSON is text; "" means absent. `timeout` is the caller's, in seconds, waiting included."""
 
     messages: tuple[Message, ...]
@@ -40,7 +40,7 @@ class TurnRequest(msgspec.Struct, kw_only=True):
     timeout: float | None = None
 
 
-class TurnReply(msgspec.Struct, frozen=True):
+class TurnReply(msgspec.Struct, frozen=True, gc=False):
     """A stored turn with the session it belongs to. `replayed`: it was stored earlier."""
 
     session: SessionRecord

@@ -17,7 +17,7 @@ START = b""
 """The hash of the empty path."""
 
 
-class Exchange(msgspec.Struct, frozen=True):
+class Exchange(msgspec.Struct, frozen=True, gc=False):
     """What a user said, and what was answered. No user message: a greeting, known by its reply."""
 
     messages: tuple[Message, ...]
@@ -28,7 +28,7 @@ class Exchange(msgspec.Struct, frozen=True):
         return user_key(self.messages, self.reply)
 
 
-class Carried(msgspec.Struct, frozen=True):
+class Carried(msgspec.Struct, frozen=True, gc=False):
     """A request's messages, told apart."""
 
     context: tuple[str, ...]
@@ -37,7 +37,7 @@ class Carried(msgspec.Struct, frozen=True):
     has_history: bool
 
 
-class Standing(msgspec.Struct, frozen=True):
+class Standing(msgspec.Struct, frozen=True, gc=False):
     """Where a session stands, as far as placing needs it."""
 
     head: int
@@ -48,7 +48,7 @@ class Standing(msgspec.Struct, frozen=True):
     turn_count: int
 
 
-class Placement(msgspec.Struct, frozen=True):
+class Placement(msgspec.Struct, frozen=True, gc=False):
     """The turn runs after `parent` (0: from the start); `adopt` are carried exchanges that were never seen here."""
 
     parent: int

@@ -14,6 +14,7 @@ from time import perf_counter_ns
 
 import msgspec
 
+from greenroom.core import usage
 from greenroom.core.agent import produce
 from greenroom.core.bounded import Overrun, bounded
 from greenroom.core.branch import Branch, Cache, Live
@@ -284,12 +285,11 @@ class Turns:
         if plan.new_user and plan.user is not None:
             self._users.created(plan.user)
         live = self._cache.get(name)
+        plan.branch.extend(commit.turns, plan.tokens + usage.of_texts((commit.turns[-1].reply,)))
         if live is not None and live.branch is plan.branch:
-            plan.branch.extend(commit.turns)
             live.record = commit.session
             self._cache.grew(name, live, commit.turns)
         else:
-            plan.branch.extend(commit.turns)
             self._cache.put(name, Live(commit.session, plan.branch))
 
 

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import cast
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from greenroom.core.records import (
     Change,
     FailedTurn,
-    History,
     Message,
     ScenarioRef,
     SessionRecord,
@@ -106,16 +106,6 @@ def write_scenario(proto: turn_pb2.Scenario, scenario: ScenarioRef, applied: boo
         proto.applied = applied
 
 
-_HISTORY: dict[History, turn_pb2.History.ValueType] = {
-    History.NEW: turn_pb2.HISTORY_NEW,
-    History.NEXT: turn_pb2.HISTORY_NEXT,
-    History.CONTINUED: turn_pb2.HISTORY_CONTINUED,
-    History.WENT_BACK: turn_pb2.HISTORY_WENT_BACK,
-    History.STARTED_OVER: turn_pb2.HISTORY_STARTED_OVER,
-    History.ADOPTED: turn_pb2.HISTORY_ADOPTED,
-}
-
-
 def reply_to(reply: TurnReply) -> turn_pb2.Reply:
     proto = turn_pb2.Reply()
     write_reply(proto, reply.session, reply.turn, reply.replayed)
@@ -138,7 +128,7 @@ def write_reply(proto: turn_pb2.Reply, session: SessionRecord, turn: TurnRecord,
         proto.confidence = turn.confidence
     proto.evaluation_json = turn.evaluation_json
     proto.number = turn.number
-    proto.history = _HISTORY[turn.history]
+    proto.history = cast("turn_pb2.History.ValueType", turn.history)  # the same numbers; a test holds them together
     write_scenario(proto.scenario, session.scenario, turn.scenario_applied)
     proto.usage.prompt_tokens = turn.prompt_tokens
     proto.usage.completion_tokens = turn.completion_tokens
