@@ -194,7 +194,7 @@ async def test_each_turn_has_a_line_in_the_log_with_who_what_and_how_it_went(tmp
         "s1",
     )
     assert (ok["turn"], ok["history"], ok["tools"], ok["duration_ms"] > 0) == (1, "new", ["look"], True)
-    assert (failed["outcome"], failed["request_id"]) == ("server_error", "req_2")
+    assert (failed["outcome"], failed["request_id"]) == ("agent_failed", "req_2")
     assert b"sk-secret" not in log.getvalue()
 
 

@@ -152,6 +152,20 @@ async def test_an_idempotency_key_is_its_own_in_each_namespace(serve: Serve) -> 
     assert len(ran) == 2
 
 
+async def test_an_idempotency_key_is_its_own_for_each_api_key_in_one_session(serve: Serve) -> None:
+    core = await serve(counting()[0])
+    for caller in (agent_pb2.Caller(key_name="a"), agent_pb2.Caller(key_name="b")):
+        assert not (await core.say("hello", idempotency_key="k", caller=caller)).replayed
+        assert (await core.say("hello", idempotency_key="k", caller=caller)).replayed
+
+
+async def test_turns_that_say_the_same_after_the_same_turn_have_calls_of_their_own(serve: Serve) -> None:
+    core = await serve(counting()[0])
+    await core.say("first")
+    again = [await core.say("first", "x", "second") for _ in range(2)]
+    assert again[0].tool_calls[0].id != again[1].tool_calls[0].id
+
+
 async def test_a_failure_is_not_kept_under_its_idempotency_key(serve: Serve) -> None:
     agent, ran = counting()
     core = await serve(agent)

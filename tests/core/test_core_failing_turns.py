@@ -65,7 +65,7 @@ async def test_a_turn_whose_agent_raises_leaves_no_trace_in_the_session_and_evid
     failure = await core.refuses("fail", request_id="req_7")
     assert (failure.code, failure.reason, failure.message, failure.retryable) == (
         grpc.StatusCode.INTERNAL,
-        "SERVER_ERROR",
+        "AGENT_FAILED",
         "Internal server error",
         True,
     )
@@ -91,7 +91,7 @@ async def test_the_first_turn_of_a_session_that_fails_opens_no_session(serve: Se
     await core.refuses("fail", user_id="u1")
     assert (await refused(core.turns())).reason == "SESSION_NOT_FOUND"
     assert (await core.say("hello", user_id="u2")).number == 1
-    assert [failed.reason for failed in (await core.turns()).failed] == ["SERVER_ERROR"]
+    assert [failed.reason for failed in (await core.turns()).failed] == ["AGENT_FAILED"]
 
 
 async def overrun_with(serve: Serve, agent: Agent, seconds: float = 0.05) -> Running:
@@ -186,10 +186,10 @@ async def test_an_agent_whose_own_task_was_cancelled_has_failed(serve: Serve) ->
         return "never"
 
     core = await serve(agent)
-    assert (await core.refuses("hello")).reason == "SERVER_ERROR"
+    assert (await core.refuses("hello")).reason == "AGENT_FAILED"
     stream = Stream(core)
     await stream.send({1: request("hello")})
-    assert (await stream.failure(1)).reason == "SERVER_ERROR"
+    assert (await stream.failure(1)).reason == "AGENT_FAILED"
     stream.call.cancel()
 
 
@@ -252,7 +252,7 @@ async def test_a_reply_that_is_none_is_the_agents_failure(serve: Serve) -> None:
 
     core = await serve(agent)
     for text in answers:
-        assert (await core.refuses(text)).reason == "SERVER_ERROR"
+        assert (await core.refuses(text)).reason == "AGENT_FAILED"
 
 
 async def test_a_deadline_that_falls_while_the_commit_is_queued_does_not_undo_it(serve: Serve, tmp_path: Path) -> None:

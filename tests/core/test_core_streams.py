@@ -157,7 +157,7 @@ async def test_an_outcome_that_is_an_error_says_all_that_a_call_would(serve: Ser
     agents = await failing(stream, 2, request("fail"))
     assert (agents.code, agents.reason, agents.message, agents.retryable) == (
         grpc.StatusCode.INTERNAL,
-        "SERVER_ERROR",
+        "AGENT_FAILED",
         "Internal server error",
         True,
     )
@@ -212,7 +212,7 @@ async def test_evidence_that_is_too_large_to_send_does_not_hide_the_rest(serve: 
     listed = await core.turns()
     assert [(failed.reason, len(failed.tool_calls)) for failed in listed.failed] == [
         ("LIMIT_EXCEEDED", 0),
-        ("SERVER_ERROR", 0),
+        ("AGENT_FAILED", 0),
     ]
     assert listed.ByteSize() < 4_000_000
 

@@ -115,7 +115,7 @@ async def test_beyond_what_a_core_can_carry_turns_are_refused_at_once(serve: Ser
     agent, gate = held()
     core = await serve(agent, limits=Limits(max_in_flight=2, max_queued=1))
     tasks = [asyncio.ensure_future(core.say(sid, sid=sid)) for sid in ("a", "b", "c")]
-    await until(lambda: core.server._runner._running == 3)  # type: ignore[union-attr]
+    await until(lambda: len(gate.inside) == 2 and core.server._runner._running == 3)  # type: ignore[union-attr]
     failure = await core.refuses("d", sid="d")
     assert (failure.code, failure.reason, failure.retryable) == (grpc.StatusCode.UNAVAILABLE, "OVERLOADED", True)
     assert len(gate.inside) == 2

@@ -134,7 +134,7 @@ async def test_a_deleted_session_leaves_nothing_and_its_id_is_free(store: Store)
     assert await store.load_session(NAMESPACE, "session-1") is None
     assert await store.find_chat(NAMESPACE, "chat-1") is None
     assert await store.find_attempt(turn.attempt_id) is None
-    assert await store.find_idempotent(NAMESPACE, "", "key", "usertrace") is None
+    assert await store.find_idempotent(NAMESPACE, "", "key") is None
     assert await store.load_turn(a_session(1), 1) is None
     assert await store.load_path(a_session(1), 1) == Path(())
     assert list(await store.find_candidates(a_session(1), [digest("users 1")])) == []

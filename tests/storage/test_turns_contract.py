@@ -249,29 +249,28 @@ async def test_a_thousand_hashes_can_be_asked_for_at_once(store: Store) -> None:
     assert len(await store.find_candidates(a_session(1), hashes)) == 1
 
 
-async def test_an_idempotency_key_finds_its_turn_for_a_day_and_for_one_caller(store: Store) -> None:
+async def test_an_idempotency_key_finds_its_turn_for_a_day_and_in_its_session(store: Store) -> None:
     turn = a_turn(1, idempotency_key="key")
     session = a_session(1)
     await store.commit_turn(first(session, turn))
     await store.commit_turn(first(a_session(2), a_turn(1)))
-    assert await store.find_idempotent(NAMESPACE, "session-1", "key", "usertrace") == (session, turn)
-    assert await store.find_idempotent(NAMESPACE, "", "key", "usertrace") == (session, turn)
-    for namespace, session_id, key, opened_by in (
-        ("other", "", "key", "usertrace"),
-        (NAMESPACE, "session-2", "key", "usertrace"),
-        (NAMESPACE, "", "KEY", "usertrace"),
-        (NAMESPACE, "", "key", "ops"),
-        (NAMESPACE, "", "", "usertrace"),
+    assert await store.find_idempotent(NAMESPACE, "session-1", "key") == (session, turn)
+    assert await store.find_idempotent(NAMESPACE, "", "key") == (session, turn)
+    for namespace, session_id, key in (
+        ("other", "", "key"),
+        (NAMESPACE, "session-2", "key"),
+        (NAMESPACE, "", "KEY"),
+        (NAMESPACE, "", ""),
     ):
-        assert await store.find_idempotent(namespace, session_id, key, opened_by) is None
+        assert await store.find_idempotent(namespace, session_id, key) is None
 
 
 async def test_an_idempotency_key_is_forgotten_after_a_day(store: Store, clock: Clock) -> None:
     await store.commit_turn(first(a_session(1), a_turn(1, idempotency_key="key")))
     clock.advance(24 * 3600 - 1)
-    assert await store.find_idempotent(NAMESPACE, "", "key", "usertrace") is not None
+    assert await store.find_idempotent(NAMESPACE, "", "key") is not None
     clock.advance(2)
-    assert await store.find_idempotent(NAMESPACE, "", "key", "usertrace") is None
+    assert await store.find_idempotent(NAMESPACE, "", "key") is None
 
 
 async def test_turns_are_listed_in_commit_order_page_by_page(store: Store) -> None:

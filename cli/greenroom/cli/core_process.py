@@ -53,7 +53,7 @@ class CoreProcess:
         addresses = {"grpc": shown(settings.grpc_host, server.port or 0), "grpc_port": server.port}
         async with contextlib.AsyncExitStack() as stack:
             if settings.retain is not None:
-                await stack.enter_async_context(_pruning(store, settings.retain))
+                await stack.enter_async_context(_pruning(core, settings.retain))
             if settings.metrics_port is not None:
                 metrics = stack.enter_context(
                     serve_metrics(settings.metrics_host, settings.metrics_port, server.meters.registry, keys)
@@ -117,14 +117,14 @@ class CoreProcess:
 
 
 @contextlib.asynccontextmanager
-async def _pruning(store: Store, retain: float) -> AsyncIterator[None]:
+async def _pruning(core: Core, retain: float) -> AsyncIterator[None]:
     """Drops sessions that have been idle for longer than `retain` seconds, as long as the context lasts."""
     shortest, longest = _PRUNE_SECONDS
 
     async def prune() -> None:
         while True:
             try:
-                if gone := await store.prune(retain):
+                if gone := await core.sessions.prune(retain):
                     logger.info("dropped %d sessions that had been idle for too long", gone)
             except StoreUnavailable as problem:
                 logger.warning("cannot drop idle sessions now: %s", problem.message)

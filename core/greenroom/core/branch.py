@@ -120,6 +120,11 @@ class Cache:
         _, size = self._live.pop(name, (None, 0))
         self._bytes -= size
 
+    def clear(self) -> None:
+        """Forgets all; what is needed is read again."""
+        self._live.clear()
+        self._bytes = 0
+
     def _keep(self, name: SessionName, live: Live, size: int) -> None:
         self._live[name] = (live, size)
         self._bytes += size

@@ -152,7 +152,7 @@ class TurnCancelled(GreenroomError):
 
 class AgentFailed(GreenroomError):
     status = "INTERNAL"
-    reason = "SERVER_ERROR"
+    reason = "AGENT_FAILED"
     retryable = True
 
     def __init__(self) -> None:

@@ -23,6 +23,8 @@ class Intake(msgspec.Struct):
     scenario_requested: str
     request_hash: bytes
     attempt_id: str
+    idempotency_key: str
+    """Scoped to the API key (CHAT-15); "" when there is none."""
     queue_name: SessionName
     minted: bool
 
@@ -45,8 +47,11 @@ def read_request(request: TurnRequest, limits: Limits) -> Intake:
     principal = request.principal
     session_id = request.session_id or minted_id(attempt_id)
     queue_name = (principal.namespace, session_id)
-    if request.idempotency_key and not request.session_id:
-        queue_name = (principal.namespace, f"/{principal.key_name}/{request.idempotency_key}")
+    idempotency_key = ""
+    if request.idempotency_key:
+        idempotency_key = f"{len(principal.key_name)}:{principal.key_name}:{request.idempotency_key}"
+        if not request.session_id:
+            queue_name = (principal.namespace, f"/{idempotency_key}")
     return Intake(
         request,
         read_messages(request.messages),
@@ -54,6 +59,7 @@ def read_request(request: TurnRequest, limits: Limits) -> Intake:
         asked_scenario(metadata),
         request_hash(request.user_id, request.messages),
         attempt_id,
+        idempotency_key,
         queue_name,
         not request.session_id,
     )

@@ -116,6 +116,8 @@ class MemoryStore:
             self._open(session, commit.new_user)
         else:
             self._at(session, commit.expected_version).session = session
+            if commit.new_user is not None:
+                self._add_user(commit.new_user)
         entry = self._sessions[place]
         for turn in commit.turns:
             entry.turns[turn.number] = turn
@@ -131,13 +133,13 @@ class MemoryStore:
         return entry.session, entry.turns[number]
 
     async def find_idempotent(
-        self, namespace: str, session_id: str, idempotency_key: str, opened_by: str
+        self, namespace: str, session_id: str, idempotency_key: str
     ) -> tuple[SessionRecord, TurnRecord] | None:
         since = self._ago(_IDEMPOTENT_SECONDS)
         found = [
             (entry.session, turn)
             for (space, name), entry in self._sessions.items()
-            if space == namespace and session_id in ("", name) and entry.session.opened_by == opened_by
+            if space == namespace and session_id in ("", name)
             for turn in entry.turns.values()
             if idempotency_key and turn.idempotency_key == idempotency_key and turn.created_at >= since
         ]

@@ -220,7 +220,7 @@ def build_commit(plan: Plan, outcome: Outcome, instructions: str, duration_us: i
         number=plan.number,
         parent=plan.parent,
         attempt_id=intake.attempt_id,
-        idempotency_key=intake.request.idempotency_key,
+        idempotency_key=intake.idempotency_key,
         request_hash=intake.request_hash,
         users_hash=users_hash,
         path_hash=path_hash,

@@ -88,9 +88,9 @@ class Store(Protocol):
         ...
 
     async def find_idempotent(
-        self, namespace: str, session_id: str, idempotency_key: str, opened_by: str
+        self, namespace: str, session_id: str, idempotency_key: str
     ) -> tuple[SessionRecord, TurnRecord] | None:
-        """The turn stored under this key by that API key in the last 24 hours; `session_id` "" finds it in any session."""
+        """The turn stored under this key in the last 24 hours; `session_id` "" finds it in any session."""
         ...
 
     async def record_failure(self, failed: FailedTurn) -> None:

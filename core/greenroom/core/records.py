@@ -85,6 +85,7 @@ class TurnRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     attempt_id: str
     """Unique over all turns."""
     idempotency_key: str = ""
+    """With its API key's name before it: two keys' callers may hit upon one."""
     request_hash: bytes = b""
     """SHA-256 of what makes two requests the same: user and messages."""
     users_hash: bytes
@@ -188,8 +189,8 @@ class FailedTurn(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 class TurnCommit(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One atomic write: adopted turns and the turn itself, with the session as it will stand.
 
-    `expected_version` None inserts the session (its user too, when `new_user` is given); otherwise the session's row is
-    updated where it still has that version.
+    `expected_version` None inserts the session; otherwise its row is updated where it still has that version. `new_user`
+    is inserted where there is no such user yet.
     """
 
     session: SessionRecord

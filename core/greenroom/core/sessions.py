@@ -189,6 +189,13 @@ class Sessions:
         if not await self._store.delete_session(*name) and not in_flight:
             raise SessionNotFound(f"there is no session {session_id}", field="session_id")
 
+    async def prune(self, idle_seconds: float) -> int:
+        """Drops the sessions that have been idle for longer, and says how many (SEC-08)."""
+        gone = await self._store.prune(idle_seconds)
+        if gone:
+            self._cache.clear()  # a session that comes again starts anew
+        return gone
+
     async def delete_user(self, principal: Principal, user_id: str) -> None:
         """Deletes a user with all sessions. Raises `UserNotFound`."""
         namespace = principal.namespace

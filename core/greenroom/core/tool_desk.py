@@ -4,9 +4,10 @@ import secrets
 from collections.abc import Sequence
 from typing import Any
 
+from greenroom.core.bounded import Overrun, bounded
 from greenroom.core.branch import Branch
 from greenroom.core.chance import Clock, turn_seed
-from greenroom.core.errors import NotFound, ToolNotFound
+from greenroom.core.errors import NotFound, ToolNotFound, TurnTimeout
 from greenroom.core.limits import Limits
 from greenroom.core.overlay import Base
 from greenroom.core.ports import Store
@@ -50,7 +51,9 @@ class ToolDesk:
         scene = await self._scene(session, user_id, user)
         turn = Turn(scene, self._served.backstage)
         try:
-            return await self._call(turn, name, arguments_json)
+            return await bounded(self._call(turn, name, arguments_json), self._limits.turn_timeout)
+        except Overrun:
+            raise TurnTimeout(f"{name} took longer than {self._limits.turn_timeout:g} s") from None
         finally:
             turn.end()
 

@@ -133,14 +133,19 @@ class Turn(Injectable):
         return World(self.world_turn, self._touches)
 
     @lazy
+    def _seed(self) -> bytes:
+        """Two turns that say the same after the same turn differ in their number alone."""
+        return hashlib.blake2b(self.number.to_bytes(8, "big"), key=self.scene.seed, digest_size=32).digest()
+
+    @lazy
     def ids(self) -> Ids:
         """Ids that are the same on every run of this turn."""
-        return Ids(self.scene.seed)
+        return Ids(self._seed)
 
     @lazy
     def random(self) -> random.Random:
         """Chance that is the same on every run of this turn."""
-        return turn_random(self.scene.seed)
+        return turn_random(self._seed)
 
     @lazy
     def token(self) -> str:

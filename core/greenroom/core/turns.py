@@ -122,10 +122,9 @@ class Turns:
             committed = await self._attempt(intake)
             if committed is not None:
                 return committed
-        if request.idempotency_key:
-            principal = request.principal
+        if intake.idempotency_key:
             found = await self._store.find_idempotent(
-                principal.namespace, request.session_id, request.idempotency_key, principal.key_name
+                request.principal.namespace, request.session_id, intake.idempotency_key
             )
             if found is not None:
                 if found[1].request_hash != intake.request_hash:
@@ -156,8 +155,6 @@ class Turns:
         self._check_room(commit)
         ticket.committing = True
         try:
-            if plan.known and plan.new_user and plan.user is not None:
-                await self._users.ensure(plan.user)
             await self._store.commit_turn(commit)
         except BaseException:
             self._cache.drop(intake.name)  # whatever became of it, the store knows

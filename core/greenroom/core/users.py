@@ -59,11 +59,6 @@ class Users:
     async def list(self, principal: Principal, page_size: int, page_token: str) -> Page[UserRecord]:
         return await self._store.list_users(principal.namespace, page_size, page_token)
 
-    async def ensure(self, user: UserRecord) -> None:
-        """Stores a user who is named for the first time in a session that exists."""
-        if await self._store.load_user(user.namespace, user.user_id) is None:
-            await self._store.put_user(user)
-
     def created(self, user: UserRecord) -> None:
         """A commit has created this user on the fly, unless it was created otherwise meanwhile."""
         if (user.namespace, user.user_id) not in self._cache:

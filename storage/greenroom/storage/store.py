@@ -120,12 +120,12 @@ class SqlStore:
         return await self._read(turns.find_attempt, attempt_id)
 
     async def find_idempotent(
-        self, namespace: str, session_id: str, idempotency_key: str, opened_by: str
+        self, namespace: str, session_id: str, idempotency_key: str
     ) -> tuple[SessionRecord, TurnRecord] | None:
         if not idempotency_key:
             return None
         since = self._ago(_IDEMPOTENT_SECONDS)
-        return await self._read(turns.find_idempotent, namespace, session_id, idempotency_key, opened_by, since)
+        return await self._read(turns.find_idempotent, namespace, session_id, idempotency_key, since)
 
     async def record_failure(self, failed: FailedTurn) -> None:
         await self._write(sessions.record_failure, failed)

@@ -89,7 +89,6 @@ _BY_IDEMPOTENCY_KEY = (
         turns.c.idempotency_key != sa.literal_column("''"),
         turns.c.created_at >= sa.bindparam("since"),
         sessions.c.namespace == sa.bindparam("namespace"),
-        sessions.c.opened_by == sa.bindparam("opened_by"),
     )
     .order_by(turns.c.created_at.desc())
     .limit(1)
@@ -110,10 +109,10 @@ def find_attempt(connection: sa.Connection, attempt_id: str) -> tuple[SessionRec
 
 
 def find_idempotent(
-    connection: sa.Connection, namespace: str, session_id: str, key: str, opened_by: str, since: int
+    connection: sa.Connection, namespace: str, session_id: str, key: str, since: int
 ) -> tuple[SessionRecord, TurnRecord] | None:
     query = _BY_IDEMPOTENCY_KEY_AND_SESSION if session_id else _BY_IDEMPOTENCY_KEY
-    values = {"idempotency_key": key, "since": since, "namespace": namespace, "opened_by": opened_by}
+    values = {"idempotency_key": key, "since": since, "namespace": namespace}
     if session_id:
         values["session_id"] = session_id
     return _read_both(connection.execute(query, values).first())
