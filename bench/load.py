@@ -42,7 +42,7 @@ class Load:
         return self.requests / self.seconds
 
 
-def saturate(target: Target, *, seconds: int, connections: int = 32, sessions: int = 500) -> Load:
+def saturate(target: Target, *, seconds: int, connections: int = 64, sessions: int = 500) -> Load:
     """Closed loop. Every run has sessions of its own."""
     prefix = f"bench_{uuid4().hex[:12]}_"
     arguments = [str(_HERE / "request.json"), str(sessions), target.bearer or "-", prefix]

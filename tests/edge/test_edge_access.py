@@ -1,5 +1,6 @@
 """Keys, scopes, hosts, limits, ids, the log, draining (SEC-01, 02, 04, 06, 07; GRPC-04)."""
 
+import asyncio
 import io
 import json
 from typing import Any
@@ -14,6 +15,7 @@ from test_edge_errors import check_shape
 from greenroom.edge import HttpOptions, LogOptions, create_app
 from greenroom.edge.access import PUBLIC, SCOPES, is_loopback
 from greenroom.edge.rate_limit import LocalRateLimiter
+from greenroom.v1 import agent_pb2, turn_pb2
 
 PATH = "/v1/chat/completions"
 TURN = {"messages": [{"role": "user", "content": "hello"}]}
@@ -227,6 +229,23 @@ async def test_a_terminal_gets_a_line_for_people(core: FakeCore) -> None:
     assert "POST /v1/chat/completions  200" in first
     assert "s1 turn 1  get_order_status" in first
     assert "\x1b" not in second
+
+
+async def test_a_request_that_is_cut_off_at_the_end_still_has_its_line(core: FakeCore) -> None:
+    stream, asked = io.BytesIO(), asyncio.Event()
+
+    async def never(_: agent_pb2.RunTurnRequest) -> turn_pb2.Reply:
+        asked.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    core.script = never
+    async with in_process(options(core.target, log=LogOptions(stream=stream))) as client:
+        cut_off = asyncio.create_task(client.post(PATH, json=TURN))
+        async with asyncio.timeout(10):
+            await asked.wait()
+    assert (await cut_off).status_code == 503
+    assert [json.loads(line)["status"] for line in stream.getvalue().splitlines()] == [503]
 
 
 async def test_a_draining_edge_refuses_turns_before_any_work(client: httpx2.AsyncClient, core: FakeCore) -> None:

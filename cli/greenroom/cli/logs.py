@@ -49,13 +49,17 @@ def configure(process: str, chosen: Format, level: str, redactor: Redactor) -> L
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
         name_process,
     ]
     render: list[Processor] = (
         [structlog.processors.format_exc_info, _message_first, redact, structlog.processors.JSONRenderer()]
         if chosen == "json"
-        else [structlog.processors.format_exc_info, redact, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        else [
+            structlog.processors.format_exc_info,
+            redact,
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), timestamp_key="time"),
+        ]
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
@@ -91,5 +95,5 @@ def configure(process: str, chosen: Format, level: str, redactor: Redactor) -> L
 
 
 def _message_first(_logger: object, _method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
-    first = {name: event[name] for name in ("timestamp", "level", "process", "logger", "event") if name in event}
+    first = {name: event[name] for name in ("time", "level", "process", "logger", "event") if name in event}
     return {**first, **{name: value for name, value in event.items() if name not in first}}

@@ -23,12 +23,13 @@ class Recorder:
         self._meters = meters
         self._ended: list[tuple[Exchange, float]] = []
         self._timer: asyncio.TimerHandle | None = None
+        self._closed = False
         self.bodies = log is not None and log.bodies
 
     def record(self, exchange: Exchange) -> None:
         """Takes note; what was noted is settled within a quarter of a second."""
         self._ended.append((exchange, time.perf_counter()))
-        if len(self._ended) >= BATCH:
+        if len(self._ended) >= BATCH or self._closed:
             self.settle()
         elif self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(LINGER_SECONDS, self._on_timer)
@@ -44,7 +45,8 @@ class Recorder:
                 self._log.write(exchange, seconds, behind + at)
 
     async def close(self) -> None:
-        """Settles and writes everything."""
+        """Settles and writes everything; what ends later, cut off while draining, is written as it ends."""
+        self._closed = True
         if self._timer is not None:
             self._timer.cancel()
         self.settle()

@@ -56,6 +56,7 @@ class RequestLog:
         self._size = 0
         self._timer: asyncio.TimerHandle | None = None
         self._writing: asyncio.Future[None] | None = None
+        self._closed = False
         self._second = 0
         self._stamp = ""
 
@@ -65,13 +66,17 @@ class RequestLog:
             self.dropped += 1
             return
         line = (self._console_line if self._console else self._json_line)(exchange, seconds, self._time(ended))
+        if self._closed:
+            self._emit([line])
+            return
         self._lines.append(line)
         self._size += len(line)
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self._flush)
 
     async def close(self) -> None:
-        """Writes what there is."""
+        """Writes what there is; from now on every line is written at once."""
+        self._closed = True
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

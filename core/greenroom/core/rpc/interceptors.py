@@ -3,6 +3,7 @@
 import logging
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from time import perf_counter
 from typing import Any, TypeAlias
 
@@ -48,41 +49,34 @@ class Door(grpc.aio.ServerInterceptor):
 
     def _unary(self, method: str, metadata: dict[str, Any], behaviour: Any) -> Any:
         async def call(request: Any, context: Context) -> Any:
-            started = perf_counter()
-            try:
-                callers.current.set(callers.identify(method, metadata, context, self._keys))
-                response = await behaviour(request, context)
-            except GreenroomError as error:
-                await self._fail(method, metadata, context, error, started)
-            except (grpc.aio.AbortError, grpc.aio.UsageError):
-                raise
-            except Exception:
-                _log.exception("%s failed, request %s", method, _request_id(metadata))
-                await self._fail(method, metadata, context, unexpected(), started)
-            else:
-                self._done(method, metadata, context, "OK", started)
-                return response
+            async with self._open(method, metadata, context):
+                return await behaviour(request, context)
 
         return call
 
     def _streaming(self, method: str, metadata: dict[str, Any], behaviour: Any) -> Any:
         async def call(request: Any, context: Context) -> AsyncIterator[Any]:
-            started = perf_counter()
-            try:
-                callers.current.set(callers.identify(method, metadata, context, self._keys))
+            async with self._open(method, metadata, context):
                 async for response in behaviour(request, context):
                     yield response
-            except GreenroomError as error:
-                await self._fail(method, metadata, context, error, started)
-            except (grpc.aio.AbortError, grpc.aio.UsageError):
-                raise
-            except Exception:
-                _log.exception("%s failed, request %s", method, _request_id(metadata))
-                await self._fail(method, metadata, context, unexpected(), started)
-            else:
-                self._done(method, metadata, context, "OK", started)
 
         return call
+
+    @asynccontextmanager
+    async def _open(self, method: str, metadata: dict[str, Any], context: Context) -> AsyncIterator[None]:
+        started = perf_counter()
+        try:
+            callers.current.set(callers.identify(method, metadata, context, self._keys))
+            yield
+        except GreenroomError as error:
+            await self._fail(method, metadata, context, error, started)
+        except (grpc.aio.AbortError, grpc.aio.UsageError):
+            raise
+        except Exception:
+            _log.exception("%s failed, request %s", method, _request_id(metadata))
+            await self._fail(method, metadata, context, unexpected(), started)
+        else:
+            self._done(method, metadata, context, "OK", started)
 
     async def _fail(
         self, method: str, metadata: dict[str, Any], context: Context, error: GreenroomError, started: float
