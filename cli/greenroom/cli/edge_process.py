@@ -121,6 +121,7 @@ class EdgeProcess:
             forwarded_allow_ips=list(settings.proxies),
             timeout_graceful_shutdown=1,
             backlog=2048,
+            timeout_keep_alive=_KEEP_ALIVE,
             ssl_certfile=settings.tls_cert,
             ssl_keyfile=settings.tls_key,
         )
