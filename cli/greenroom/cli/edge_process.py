@@ -21,6 +21,8 @@ from greenroom.edge.options import CoreOptions, CoreTls, EdgeOptions, HttpOption
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+_KEEP_ALIVE = 75
+"""Seconds an idle connection is kept: longer than clients keep theirs (often 5 s), or one is closed as it is used."""
 _LINGER = 0.02
 """Seconds between two looks at what is awaited."""
 _PATIENCE = 10.0
