@@ -182,7 +182,8 @@ class Turns:
             if user_id and record.user_id and user_id != record.user_id:
                 raise UserMismatch(f"session {record.session_id} belongs to another user", field="user_id")
             user_id = record.user_id or user_id
-        user, new_user = await self._user(request.principal.namespace, user_id, fresh=live is None)
+        starts = live is None or (live.record.transcript_mode and not intake.carried.has_history)
+        user, new_user = await self._user(request.principal.namespace, user_id, fresh=starts)
         known = live is not None
         if live is None:
             live = Live(new_session(intake, self._served.id, self._served.seed, user), Branch.empty())
@@ -199,7 +200,7 @@ class Turns:
         return plan
 
     async def _user(self, namespace: str, user_id: str, *, fresh: bool) -> tuple[UserRecord | None, bool]:
-        """The user, and whether this turn creates it (CHAT-18). `fresh`: a session that starts sees what was prepared."""
+        """The user, and whether this turn creates it (CHAT-18). `fresh`: what starts sees what was prepared."""
         if not user_id:
             return None, False
         user = await self._users.find(namespace, user_id, fresh=fresh)

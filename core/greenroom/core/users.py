@@ -11,7 +11,7 @@ from greenroom.core.records import Page, UserRecord
 from greenroom.core.request import Principal, check_id, check_user_id, read_object
 
 _CACHED = 10_000
-_FRESH = 1.0  # seconds for which a user that another process may change is taken from memory
+_FRESH = 5.0  # seconds for which a user that another process may change is taken from memory, within a conversation
 
 
 class Users:
