@@ -79,6 +79,7 @@ CONTRACT: dict[str, Entry] = {
         "agents/test_support_tools::test_documents_of_the_session_are_found_before_the_policies",
     ),
     "CHAT-12": proved(
+        "spec/test_turn_cases::test_the_same_turns_have_the_same_answers_through_every_door",
         "spec/test_whole_chat::test_a_transcript_goes_on_goes_back_and_starts_over_with_its_world",
         "core/test_core_transcript::test_a_client_that",
         "core/test_core_transcript::test_what_an_agent_sees_is_the_transcript_completed_with_the_stored_tool_calls",
@@ -281,6 +282,7 @@ CONTRACT: dict[str, Entry] = {
         "cli/test_serve::test_sessions_past_their_time_are_dropped",
     ),
     "GRPC-01": proved(
+        "spec/test_turn_cases::test_the_same_turns_have_the_same_answers_through_every_door",
         "spec/test_whole_chat::test_the_same_turn_over_http_and_grpc_is_the_same_turn",
         "core/test_core_tools::test_a_tool_called_with_a_turns_token_is_part_of_that_turn",
         "project/test_readme::test_the_grpc_client_that_is_shown_runs",
