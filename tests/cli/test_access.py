@@ -79,7 +79,11 @@ def test_no_secret_reaches_the_log(tmp_path: Path) -> None:
         key = bearer("KEY-IN-CLEAR")
         body = {
             "messages": [{"role": "user", "content": "my header is Authorization: Bearer KEY-IN-CLEAR"}],
-            "metadata": {"card": "4111111111111111", "deep": [{"card": "4222-2222-card"}], "key": "gr_abcdefghijklmnopqrstuvwx"},
+            "metadata": {
+                "card": "4111111111111111",
+                "deep": [{"card": "4222-2222-card"}],
+                "key": "gr_abcdefghijklmnopqrstuvwx",
+            },
         }
         url = f"{sandbox.http}/v1/chat/completions"
         assert httpx2.post(f"{url}?key=KEY-IN-CLEAR", json=body, headers=key).status_code == 200
