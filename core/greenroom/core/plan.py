@@ -26,6 +26,7 @@ from greenroom.core.records import (
     TurnRecord,
     UserRecord,
 )
+from greenroom.core.request import Principal
 from greenroom.core.transcript import Carried, Exchange, Placement, hashes_after, user_key
 from greenroom.core.turn import Scene
 from greenroom.core.world import WorldTurn
@@ -110,34 +111,46 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     changes: tuple[Change, ...]
 
 
-def new_session(intake: Intake, agent_id: str, seed: Seed, user: UserRecord | None) -> SessionRecord:
+class Opening(msgspec.Struct, frozen=True, gc=False):
+    """What a caller says of the session that it opens. `minted`: the id is ours, not the caller's."""
+
+    principal: Principal
+    session_id: str
+    minted: bool
+    user_id: str
+    metadata_json: str
+    scenario_requested: str
+
+
+def new_session(opening: Opening, agent_id: str, seed: Seed, user: UserRecord | None) -> SessionRecord:
     """A session that is not stored yet."""
     now = datetime.now(UTC)
-    request = intake.request
     return SessionRecord(
         key=new_key(),
-        namespace=request.principal.namespace,
-        session_id=intake.session_id,
+        namespace=opening.principal.namespace,
+        session_id=opening.session_id,
         chat_id="chat_" + secrets.token_hex(12),
-        user_id=request.user_id,
+        user_id=opening.user_id,
         agent=agent_id,
-        minted=intake.minted,
-        opened_by=request.principal.key_name,
-        metadata_json=request.metadata_json or "{}",
-        scenario=scenario_for(intake.scenario_requested, user),
+        minted=opening.minted,
+        opened_by=opening.principal.key_name,
+        metadata_json=opening.metadata_json or "{}",
+        scenario=scenario_for(opening.scenario_requested, user),
         seed_sha=seed.sha,
         created_at=now,
         updated_at=now,
     )
 
 
-_PROCESS = secrets.token_hex(8)
-_completions = itertools.count(1)
+class CompletionIds:
+    """Unique without asking the system for chance each time: this core's share of it, and a number."""
 
+    def __init__(self) -> None:
+        self._start = "chatcmpl-" + secrets.token_hex(8)
+        self._numbers = itertools.count(1)
 
-def new_completion_id() -> str:
-    """Unique without asking the system for chance each time: the process's share of it, and a number."""
-    return f"chatcmpl-{_PROCESS}{next(_completions):012x}"
+    def new(self) -> str:
+        return f"{self._start}{next(self._numbers):012x}"
 
 
 def new_key() -> int:
@@ -207,7 +220,7 @@ def set_scene(plan: Plan, agent: Agent, seed: Seed, time_left: float) -> Scene:
     )
 
 
-def build_commit(plan: Plan, outcome: Outcome, instructions: str, duration_us: int) -> TurnCommit:
+def build_commit(plan: Plan, outcome: Outcome, instructions: str, completion_id: str, duration_us: int) -> TurnCommit:
     """The one atomic write of a turn."""
     intake, session = plan.intake, plan.session
     now = datetime.now(UTC)
@@ -224,7 +237,7 @@ def build_commit(plan: Plan, outcome: Outcome, instructions: str, duration_us: i
         request_hash=intake.request_hash,
         users_hash=users_hash,
         path_hash=path_hash,
-        completion_id=new_completion_id(),
+        completion_id=completion_id,
         request_id=intake.request.request_id,
         messages=carried.input,
         context_json=to_json(context) if context else "[]",

@@ -15,7 +15,7 @@ from greenroom.core.intake import asked_scenario
 from greenroom.core.limits import Limits
 from greenroom.core.overlay import Base, Overlay, Seed, canonical
 from greenroom.core.plain import GONE, same, to_json
-from greenroom.core.plan import new_key, scenario_for
+from greenroom.core.plan import Opening, new_session
 from greenroom.core.ports import MissingSession, StaleSession, Store
 from greenroom.core.records import Change, FailedTurn, Page, SessionRecord, ToolCallRecord, TurnRecord, UserRecord
 from greenroom.core.request import Principal, check_id, read_object
@@ -73,23 +73,16 @@ class Sessions:
         known = await self._store.load_session(namespace, session_id) if session_id else None
         if known is None:
             user = await self._users.find(namespace, user_id, fresh=True) if user_id else None
-            now = datetime.now(UTC)
-            session = SessionRecord(
-                key=new_key(),
-                namespace=namespace,
+            opening = Opening(
+                principal=principal,
                 session_id=session_id or "session_" + secrets.token_hex(12),
-                chat_id="chat_" + secrets.token_hex(12),
-                user_id=user_id,
-                agent=self._served.id,
                 minted=not session_id,
-                opened_by=principal.key_name,
-                metadata_json=metadata_json or "{}",
-                scenario=scenario_for(asked_scenario(metadata), user),
-                seed_sha=self._served.seed.sha,
-                created_at=now,
-                updated_at=now,
+                user_id=user_id,
+                metadata_json=metadata_json,
+                scenario_requested=asked_scenario(metadata),
             )
-            new_user = UserRecord(namespace, user_id, now) if user_id and user is None else None
+            session = new_session(opening, self._served.id, self._served.seed, user)
+            new_user = UserRecord(namespace, user_id, session.created_at) if user_id and user is None else None
             try:
                 await self._store.create_session(session, new_user)
             except StaleSession:  # somebody opened it meanwhile

@@ -34,7 +34,7 @@ from greenroom.core.evaluation import evaluation_json
 from greenroom.core.intake import Intake, read_request
 from greenroom.core.limits import Limits
 from greenroom.core.plain import well_formed
-from greenroom.core.plan import Outcome, Plan, build_commit, new_session, plan_turn, set_scene
+from greenroom.core.plan import CompletionIds, Opening, Outcome, Plan, build_commit, new_session, plan_turn, set_scene
 from greenroom.core.ports import DuplicateAttempt, MissingSession, StaleSession, Store
 from greenroom.core.records import FailedTurn, ScenarioRef, SessionRecord, ToolCallRecord, TurnCommit, UserRecord
 from greenroom.core.request import TurnReply, TurnRequest
@@ -61,6 +61,7 @@ class Turns:
         self._tickets = tickets
         self._limits = limits
         self._queue = SessionQueue(limits)
+        self._completion_ids = CompletionIds()
         self.capacity = Capacity(limits)
 
     async def run(self, request: TurnRequest) -> TurnReply:
@@ -151,7 +152,8 @@ class Turns:
         plan = await self._plan(intake, live)
         ticket.user_id = plan.session.user_id
         outcome = await self._perform(plan, arrived)
-        commit = build_commit(plan, outcome, self._served.agent.instructions, (perf_counter_ns() - arrived) // 1000)
+        took_us = (perf_counter_ns() - arrived) // 1000
+        commit = build_commit(plan, outcome, self._served.agent.instructions, self._completion_ids.new(), took_us)
         self._check_room(commit)
         ticket.committing = True
         try:
@@ -186,7 +188,15 @@ class Turns:
         user, new_user = await self._user(request.principal.namespace, user_id, fresh=starts)
         known = live is not None
         if live is None:
-            live = Live(new_session(intake, self._served.id, self._served.seed, user), Branch.empty())
+            opening = Opening(
+                principal=request.principal,
+                session_id=intake.session_id,
+                minted=intake.minted,
+                user_id=request.user_id,
+                metadata_json=request.metadata_json,
+                scenario_requested=intake.scenario_requested,
+            )
+            live = Live(new_session(opening, self._served.id, self._served.seed, user), Branch.empty())
         placement = place_without_candidates(intake.carried, live.standing())
         if placement is None:
             placement = await self._place(intake, live)
