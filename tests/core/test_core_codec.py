@@ -13,6 +13,7 @@ from greenroom.core.records import (
     Message,
     ScenarioRef,
     SessionRecord,
+    Start,
     ToolCallRecord,
     TurnRecord,
     UserRecord,
@@ -48,6 +49,7 @@ TURNS = st.builds(
     confidence=st.none() | st.floats(0, 1),
     evaluation_json=JSON,
     history=st.sampled_from(History),
+    scenario=st.builds(ScenarioRef, TEXT, TEXT, st.booleans()),
     scenario_applied=st.none() | st.booleans(),
     prompt_tokens=COUNT,
     completion_tokens=COUNT,
@@ -70,8 +72,7 @@ SESSIONS = st.builds(
     turn_count=COUNT,
     transcript_mode=st.booleans(),
     metadata_json=JSON,
-    scenario=SCENARIOS,
-    seed_sha=TEXT,
+    start=st.builds(Start, SCENARIOS, TEXT, TEXT),
     created_at=WHEN,
     updated_at=WHEN,
     closed_at=st.none() | WHEN,
@@ -123,7 +124,7 @@ def test_a_reply_holds_all_of_its_turn(session: SessionRecord, turn: TurnRecord,
         session.user_id,
     )
     scenario = reply.scenario
-    assert ScenarioRef(scenario.id, scenario.requested, scenario.found) == session.scenario
+    assert ScenarioRef(scenario.id, scenario.requested, scenario.found) == turn.scenario
     assert optional(scenario, "applied") == turn.scenario_applied
     assert (reply.usage.prompt_tokens, reply.usage.completion_tokens, reply.duration_us) == (
         turn.prompt_tokens,

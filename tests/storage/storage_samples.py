@@ -13,6 +13,7 @@ from greenroom.core.records import (
     ScenarioRef,
     SessionRecord,
     Snapshot,
+    Start,
     ToolCallRecord,
     TurnCommit,
     TurnRecord,
@@ -56,8 +57,7 @@ def a_session(key: int, **fields: Any) -> SessionRecord:
         "head": 1,
         "turn_count": 1,
         "opened_by": "usertrace",
-        "scenario": ScenarioRef("default"),
-        "seed_sha": "seed",
+        "start": Start(ScenarioRef("default"), "scenario", "seed"),
         "created_at": NOON,
         "updated_at": NOON,
     }
@@ -73,6 +73,7 @@ def a_turn(number: int, **fields: Any) -> TurnRecord:
         "path_hash": digest(f"path {number}"),
         "messages": (Message("user", f"question {number}"),),
         "reply": f"answer {number}",
+        "scenario": ScenarioRef("default", "", True),
         "history": History.NEW if number == 1 else History.NEXT,
         "created_at": NOON,
     }

@@ -20,7 +20,7 @@ from storage_samples import (
 
 from greenroom.core.errors import InvalidRequest
 from greenroom.core.ports import MissingSession, StaleSession, Store
-from greenroom.core.records import Path, SessionRecord, Snapshot, UserRecord
+from greenroom.core.records import Path, ScenarioRef, SessionRecord, Snapshot, Start, UserRecord
 
 DAY = 24 * 3600
 
@@ -137,7 +137,7 @@ async def test_a_deleted_session_leaves_nothing_and_its_id_is_free(store: Store)
     assert await store.find_idempotent(NAMESPACE, "", "key") is None
     assert await store.load_turn(a_session(1), 1) is None
     assert await store.load_path(a_session(1), 1) == Path(())
-    assert list(await store.find_candidates(a_session(1), [digest("users 1")])) == []
+    assert list(await store.find_candidates(a_session(1), [(digest("users 1"), b"")])) == []
     assert list(await store.list_failures(NAMESPACE, "session-1")) == []
     assert await store.load_session(NAMESPACE, "session-2") == a_session(2)
     await store.commit_turn(first(a_session(3, session_id="session-1", chat_id="chat-1"), turn))
@@ -184,7 +184,9 @@ async def test_a_starting_world_is_stored_once_under_its_hash(store: Store) -> N
 async def test_a_starting_world_goes_when_no_session_has_it_any_more(store: Store, clock: Clock) -> None:
     for sha in ("used", "unused"):
         await store.put_seed(sha, "{}")
-    await store.commit_turn(first(a_session(1, seed_sha="used", updated_at=NOON + timedelta(days=9))))
+    await store.commit_turn(
+        first(a_session(1, start=Start(ScenarioRef("default"), "", "used"), updated_at=NOON + timedelta(days=9)))
+    )
     clock.advance(DAY / 2)
     await store.put_seed("young", "{}")
     clock.advance(DAY * 3 / 4)

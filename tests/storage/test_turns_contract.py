@@ -20,7 +20,7 @@ from storage_samples import (
 )
 
 from greenroom.core.ports import DuplicateAttempt, MissingSession, StaleSession, Store
-from greenroom.core.records import Candidate, Path, ScenarioRef, Snapshot, TurnCommit, TurnRecord
+from greenroom.core.records import Candidate, Path, ScenarioRef, Snapshot, Start, TurnCommit, TurnRecord
 
 
 async def all_turns(store: Store, key: int) -> tuple[TurnRecord, ...]:
@@ -37,7 +37,7 @@ async def test_a_committed_turn_comes_back_as_it_was(store: Store) -> None:
         minted=True,
         opened_by=ODD_TEXT,
         metadata_json='{"a": 1.0}',
-        scenario=ScenarioRef("late", "laet", True),
+        start=Start(ScenarioRef("late", "laet", True), "scenario", "seed"),
         changed_bytes=2**35,
         closed_at=NOON + timedelta(microseconds=1),
     )
@@ -79,8 +79,7 @@ async def test_a_commit_moves_the_session_on(store: Store) -> None:
         turn_count=2,
         transcript_mode=True,
         metadata_json='{"x":1}',
-        scenario=ScenarioRef("other", "other", True),
-        seed_sha="another",
+        start=Start(ScenarioRef("other", "other", True), "another", "yet another"),
         changed_bytes=5,
         updated_at=NOON + timedelta(minutes=1),
     )
@@ -229,9 +228,9 @@ async def test_candidates_are_the_turns_with_these_user_texts(store: Store) -> N
     await store.commit_turn(first(a_session(1), *turns))
     await store.commit_turn(first(a_session(2), a_turn(1, users_hash=digest("a"))))
 
-    found = await store.find_candidates(a_session(1), [digest("a"), digest("z")])
+    found = await store.find_candidates(a_session(1), [(digest("a"), b""), (digest("z"), b"")])
     assert list(found) == [Candidate(n, digest("a"), digest(f"path {n}")) for n in (6, 4, 2)]
-    both = await store.find_candidates(a_session(1), [digest("a"), digest("b")])
+    both = await store.find_candidates(a_session(1), [(digest("a"), b""), (digest("b"), b"")])
     assert [candidate.number for candidate in both] == [7, 6, 5, 4, 3, 2, 1]
     assert list(await store.find_candidates(a_session(1), [])) == []
 
@@ -239,13 +238,13 @@ async def test_candidates_are_the_turns_with_these_user_texts(store: Store) -> N
 async def test_candidates_are_at_most_a_hundred_for_each_hash(store: Store) -> None:
     turns = [a_turn(number, users_hash=digest("ab"[number % 2])) for number in range(1, 302)]
     await store.commit_turn(first(a_session(1), *turns))
-    found = await store.find_candidates(a_session(1), [digest("a"), digest("b")])
+    found = await store.find_candidates(a_session(1), [(digest("a"), b""), (digest("b"), b"")])
     assert [candidate.number for candidate in found] == list(range(301, 101, -1))
 
 
 async def test_a_thousand_hashes_can_be_asked_for_at_once(store: Store) -> None:
     await store.commit_turn(first(a_session(1), a_turn(1)))
-    hashes = [digest(f"users {number}") for number in range(1000)]
+    hashes = [(digest(f"users {number}"), b"") for number in range(1000)]
     assert len(await store.find_candidates(a_session(1), hashes)) == 1
 
 

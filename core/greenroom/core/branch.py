@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from greenroom.core import usage
 from greenroom.core.overlay import Overlay
 from greenroom.core.ports import Store
-from greenroom.core.records import SessionRecord, Snapshot, TurnRecord
+from greenroom.core.records import SessionRecord, Snapshot, Start, TurnRecord
 from greenroom.core.transcript import START, Standing
 from greenroom.core.waiting import SessionName
 
@@ -45,6 +45,11 @@ class Branch:
     @property
     def last(self) -> TurnRecord | None:
         return self.path[-1] if self.path else None
+
+    @property
+    def start(self) -> Start | None:
+        """From where the path began; None: it is empty."""
+        return self.path[0].start if self.path else None
 
     @property
     def number(self) -> int:

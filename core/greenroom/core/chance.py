@@ -8,19 +8,37 @@ STORY_START = datetime(2024, 1, 21, 10, 30, tzinfo=UTC)
 """When a world's story begins, unless its agent says otherwise."""
 
 
+_MINUTE = timedelta(minutes=1)
+_SECOND = timedelta(seconds=1)
+
+
 class Clock:
-    """The world's time. It advances a minute a turn and a second a tool call, never by wall time."""
+    """The world's time. Unless its scenario says otherwise it advances a minute a turn and a second a tool call, never by
+    wall time."""
 
-    __slots__ = ("_calls", "_start", "_turns")
+    __slots__ = ("_calls", "_per_call", "_per_turn", "_real", "_start", "_turns")
 
-    def __init__(self, start: datetime, turns_before: int) -> None:
+    def __init__(
+        self,
+        start: datetime,
+        turns_before: int,
+        per_turn: timedelta = _MINUTE,
+        per_call: timedelta = _SECOND,
+        *,
+        real: bool = False,
+    ) -> None:
         self._start = start
         self._turns = turns_before
+        self._per_turn = per_turn
+        self._per_call = per_call
+        self._real = real
         self._calls = 0
 
     def now(self) -> datetime:
         """The current moment in the world, timezone-aware."""
-        return self._start + timedelta(minutes=self._turns, seconds=self._calls)
+        if self._real:
+            return datetime.now(UTC)
+        return self._start + self._turns * self._per_turn + self._calls * self._per_call
 
     def today(self) -> str:
         """The current date in the world, ISO 8601."""

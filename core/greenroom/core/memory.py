@@ -25,7 +25,8 @@ from greenroom.core.records import (
 
 T = TypeVar("T")
 
-_CANDIDATES_A_HASH = 100
+_CONVERSATIONS = 100
+_LAST_TURNS = 100
 _MAX_FAILURES = 100
 _IDEMPOTENT_SECONDS = 24 * 3600
 _SEED_GRACE_SECONDS = 24 * 3600
@@ -44,6 +45,7 @@ class _Entry:
     session: SessionRecord
     turns: dict[int, TurnRecord] = field(default_factory=dict)
     snapshots: dict[int, Snapshot] = field(default_factory=dict)
+    undelivered: set[int] = field(default_factory=set)
 
     def path(self, number: int) -> list[TurnRecord]:
         """Newest first."""
@@ -85,9 +87,11 @@ class MemoryStore:
         entry = self._sessions.get((namespace, session_id))
         return None if entry is None else entry.session
 
-    async def load_path(self, session: SessionRecord, number: int) -> Path:
+    async def load_path(self, session: SessionRecord, number: int, *, whole: bool = False) -> Path:
         entry = self._entry(session)
         turns = entry.path(number)
+        if whole:
+            return Path(tuple(reversed(turns)))
         snapshot = next((entry.snapshots[turn.number] for turn in turns if turn.number in entry.snapshots), None)
         covered = 0 if snapshot is None else snapshot.turn
         return Path(
@@ -98,30 +102,55 @@ class MemoryStore:
             snapshot,
         )
 
-    async def find_candidates(self, session: SessionRecord, users_hashes: Sequence[bytes]) -> Sequence[Candidate]:
-        left = dict.fromkeys(users_hashes, _CANDIDATES_A_HASH)
+    async def find_candidates(
+        self, session: SessionRecord, hashes: Sequence[tuple[bytes, bytes]]
+    ) -> Sequence[Candidate]:
+        users, both = {pair[0] for pair in hashes}, set(hashes)
         found = []
         for number, turn in sorted(self._entry(session).turns.items(), reverse=True):
-            if left.get(turn.users_hash, 0) > 0:
-                left[turn.users_hash] -= 1
-                found.append(Candidate(number, turn.users_hash, turn.path_hash))
+            pair = turn.users_hash, turn.path_hash
+            if turn.users_hash in users or pair in both:
+                users.discard(turn.users_hash)
+                both.discard(pair)
+                found.append(Candidate(number, *pair))
         return found
+
+    async def find_conversations(self, conversation_hash: bytes) -> Sequence[tuple[SessionRecord, int]]:
+        found = [
+            (entry.session, turn.number)
+            for entry in self._sessions.values()
+            for turn in entry.turns.values()
+            if turn.conversation_hash == conversation_hash
+        ]
+        return sorted(found, key=lambda pair: (pair[0].key, pair[1]), reverse=True)[:_CONVERSATIONS]
+
+    async def find_request(self, session: SessionRecord, request_hash: bytes) -> TurnRecord | None:
+        last = sorted(self._entry(session).turns.items(), reverse=True)[:_LAST_TURNS]
+        return next((turn for _, turn in last if turn.request_hash == request_hash and not turn.adopted), None)
+
+    async def set_undelivered(self, session: SessionRecord, number: int, undelivered: bool) -> None:
+        entry = self._entry(session)
+        if undelivered and number in entry.turns:
+            entry.undelivered.add(number)
+        else:
+            entry.undelivered.discard(number)
+
+    async def is_undelivered(self, session: SessionRecord, number: int) -> bool:
+        return number in self._entry(session).undelivered
 
     async def commit_turn(self, commit: TurnCommit) -> None:
         if any(turn.attempt_id in self._attempts for turn in commit.turns):
             raise DuplicateAttempt
         session = commit.session
-        place = session.namespace, session.session_id
+        if commit.user_must_exist and (session.namespace, session.user_id) not in self._users:
+            raise MissingSession
         if commit.expected_version is None:
             self._open(session, commit.new_user)
         else:
             self._at(session, commit.expected_version).session = session
             if commit.new_user is not None:
                 self._add_user(commit.new_user)
-        entry = self._sessions[place]
-        for turn in commit.turns:
-            entry.turns[turn.number] = turn
-            self._attempts[turn.attempt_id] = place, turn.number
+        entry = self._add_turns(session, commit.turns)
         if commit.snapshot is not None:
             entry.snapshots[commit.snapshot.turn] = commit.snapshot
 
@@ -150,8 +179,11 @@ class MemoryStore:
 
     # Sessions
 
-    async def create_session(self, session: SessionRecord, new_user: UserRecord | None) -> None:
+    async def create_session(
+        self, session: SessionRecord, new_user: UserRecord | None, turns: Sequence[TurnRecord] = ()
+    ) -> None:
         self._open(session, new_user)
+        self._add_turns(session, turns)
 
     async def close_session(self, session: SessionRecord) -> None:
         entry = self._at(session, session.version - 1)
@@ -200,15 +232,21 @@ class MemoryStore:
         for place in idle:
             await self.delete_session(*place)
         self._failures = [failed for failed in self._failures if failed.failed_at >= since]
-        used = {entry.session.seed_sha for entry in self._sessions.values()}
+        starts = [
+            start
+            for entry in self._sessions.values()
+            for start in (entry.session.start, *(turn.start for turn in entry.turns.values()))
+            if start is not None
+        ]
+        used = {sha for start in starts for sha in (start.seed_sha, start.scenario_sha)}
         put_since = self._clock() - max(idle_seconds, _SEED_GRACE_SECONDS)
         self._seeds = {sha: seed for sha, seed in self._seeds.items() if sha in used or seed[1] >= put_since}
         return len(idle)
 
     # Starting worlds
 
-    async def put_seed(self, sha: str, world_json: str) -> None:
-        self._seeds[sha] = world_json, self._clock()
+    async def put_seed(self, sha: str, body: str) -> None:
+        self._seeds[sha] = body, self._clock()
 
     async def load_seed(self, sha: str) -> str | None:
         return self._seeds[sha][0] if sha in self._seeds else None
@@ -259,6 +297,14 @@ class MemoryStore:
         self._keys.add(session.key)
         if new_user is not None:
             self._add_user(new_user)
+
+    def _add_turns(self, session: SessionRecord, turns: Sequence[TurnRecord]) -> _Entry:
+        place = session.namespace, session.session_id
+        entry = self._sessions[place]
+        for turn in turns:
+            entry.turns[turn.number] = turn
+            self._attempts[turn.attempt_id] = place, turn.number
+        return entry
 
     def _add_user(self, user: UserRecord) -> UserRecord:
         """The one there is, or this one."""

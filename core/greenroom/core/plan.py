@@ -4,29 +4,32 @@ import itertools
 import json
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 
 from greenroom.core import usage
 from greenroom.core.agent import Agent
 from greenroom.core.branch import Branch, Live
-from greenroom.core.chance import Clock, turn_seed
+from greenroom.core.chance import turn_seed
 from greenroom.core.intake import Intake, asked_scenario
-from greenroom.core.overlay import Base, Seed
+from greenroom.core.overlay import Base
 from greenroom.core.plain import to_json
 from greenroom.core.records import (
     Change,
     History,
-    ScenarioRef,
     SessionRecord,
+    Start,
     ToolCallRecord,
     TurnCommit,
     TurnRecord,
     UserRecord,
 )
 from greenroom.core.request import Principal
+from greenroom.core.scenario import Scenario
+from greenroom.core.served import Served
 from greenroom.core.transcript import Carried, Exchange, Placement, hashes_after, user_key
 from greenroom.core.turn import Scene
 from greenroom.core.world import WorldTurn
@@ -51,6 +54,8 @@ class Plan(msgspec.Struct):
     """Both hashes of the path the turn stands on."""
     depth: int
     """How many turns stand before it on its path."""
+    start: Start
+    """From where its path begins."""
     context: tuple[str, ...]
     """The system texts that hold for the turn (CHAT-11)."""
     said: str
@@ -64,6 +69,7 @@ def plan_turn(
 ) -> Plan:
     """Numbers, hashes and context of the turn that is to run at the end of the branch `here`."""
     session, branch = here.record, here.branch
+    start = branch.start or session.start
     adopted: tuple[TurnRecord, ...] = ()
     parent, (users_hash, path_hash) = placement.parent, branch.hashes
     if placement.adopt:
@@ -84,6 +90,7 @@ def plan_turn(
         users_hash=users_hash,
         path_hash=path_hash,
         depth=len(branch.path) + len(adopted),
+        start=start,
         context=context_of(carried, session, branch),
         said=user_key(carried.input, ""),
         tokens=branch.tokens + usage.of_turns(adopted) + usage.of_messages(carried.input),
@@ -122,7 +129,7 @@ class Opening(msgspec.Struct, frozen=True, gc=False):
     scenario_requested: str
 
 
-def new_session(opening: Opening, agent_id: str, seed: Seed, user: UserRecord | None) -> SessionRecord:
+def new_session(opening: Opening, served: Served, user: UserRecord | None) -> SessionRecord:
     """A session that is not stored yet."""
     now = datetime.now(UTC)
     return SessionRecord(
@@ -131,12 +138,11 @@ def new_session(opening: Opening, agent_id: str, seed: Seed, user: UserRecord | 
         session_id=opening.session_id,
         chat_id="chat_" + secrets.token_hex(12),
         user_id=opening.user_id,
-        agent=agent_id,
+        agent=served.id,
         minted=opening.minted,
         opened_by=opening.principal.key_name,
         metadata_json=opening.metadata_json or "{}",
-        scenario=scenario_for(opening.scenario_requested, user),
-        seed_sha=seed.sha,
+        start=served.begin(opening.scenario_requested or scenario_of_user(user)),
         created_at=now,
         updated_at=now,
     )
@@ -158,18 +164,18 @@ def new_key() -> int:
     return (int(time.time() * 1000) << 20) | secrets.randbits(20)
 
 
-def scenario_for(asked: str, user: UserRecord | None) -> ScenarioRef:
-    """The scenario of a session that starts: what its metadata asks for, else its user's. No scenario but the default
-    one is known, so an id that was asked for is not found (USER-06)."""
-    if not asked and user is not None:
-        asked = asked_scenario(json.loads(user.metadata_json))
-    return ScenarioRef("default", asked, not asked)
+def scenario_of_user(user: UserRecord | None) -> str:
+    """The scenario that a user's metadata asks for; "" when none (USER-06)."""
+    if user is None or '"scenario_id"' not in user.metadata_json:
+        return ""
+    return asked_scenario(json.loads(user.metadata_json))
 
 
 def adopt(exchanges: Sequence[Exchange], session: SessionRecord, branch: Branch, parent: int) -> tuple[TurnRecord, ...]:
     """Carried turns that were never seen here, as records without effects; the agent's state passes through them."""
     turns: list[TurnRecord] = []
     users, path = branch.hashes
+    start = branch.start or session.start
     state = branch.last.state_json if branch.last else "{}"
     number = session.turn_count
     now = datetime.now(UTC)
@@ -184,6 +190,8 @@ def adopt(exchanges: Sequence[Exchange], session: SessionRecord, branch: Branch,
                 attempt_id=secrets.token_hex(16),
                 users_hash=users,
                 path_hash=path,
+                scenario=start.scenario,
+                start=None if parent or turns else start,
                 messages=exchange.messages,
                 reply=exchange.reply,
                 history=History.ADOPTED,
@@ -194,7 +202,7 @@ def adopt(exchanges: Sequence[Exchange], session: SessionRecord, branch: Branch,
     return tuple(turns)
 
 
-def set_scene(plan: Plan, agent: Agent, seed: Seed, time_left: float) -> Scene:
+def set_scene(plan: Plan, agent: Agent, scenario: Scenario, time_left: float) -> Scene:
     """What the agent gets to see and to hold."""
     request, session, user, last = plan.intake.request, plan.session, plan.user, plan.branch.last
     return Scene(
@@ -203,21 +211,26 @@ def set_scene(plan: Plan, agent: Agent, seed: Seed, time_left: float) -> Scene:
         number=plan.number,
         input=plan.intake.carried.input,
         past=(*plan.branch.path, *plan.adopted) if plan.adopted else plan.branch.path,
-        context=plan.context,
+        context=(scenario.instructions, *plan.context) if scenario.instructions else plan.context,
         instructions=agent.instructions,
         user_id=session.user_id,
-        user_metadata_json=user.metadata_json if user else "{}",
-        user_profile_json=user.profile_json if user else "{}",
+        user_metadata_json=laid_over(user.metadata_json if user else "{}", scenario.metadata),
+        user_profile_json=laid_over(user.profile_json if user else "{}", scenario.profile),
         metadata_json=request.metadata_json or "{}",
         options_json=request.options_json or "{}",
         state_json=last.state_json if last else "{}",
-        seed=turn_seed(session.scenario.id, session.session_id, plan.path_hash, plan.said),
+        seed=turn_seed(scenario.id, session.session_id, plan.path_hash, plan.said),
         # every attempt to open a session mints another chat id
         key_scope=session.chat_id if plan.known else f"/{session.namespace}",
-        clock=Clock(agent.story_start, plan.depth),
-        world=WorldTurn(Base(seed, plan.branch.overlay)),
+        clock=scenario.clock.after(plan.depth),
+        world=WorldTurn(Base(scenario.seed, plan.branch.overlay)),
         time_left=time_left,
     )
+
+
+def laid_over(own_json: str, defaults: Mapping[str, Any]) -> str:
+    """A JSON object laid over a scenario's defaults, top-level key by key."""
+    return to_json({**defaults, **json.loads(own_json)}) if defaults else own_json
 
 
 def build_commit(plan: Plan, outcome: Outcome, instructions: str, completion_id: str, duration_us: int) -> TurnCommit:
@@ -237,6 +250,8 @@ def build_commit(plan: Plan, outcome: Outcome, instructions: str, completion_id:
         request_hash=intake.request_hash,
         users_hash=users_hash,
         path_hash=path_hash,
+        scenario=plan.start.scenario,
+        start=None if plan.parent else plan.start,
         completion_id=completion_id,
         request_id=intake.request.request_id,
         messages=carried.input,
@@ -278,4 +293,4 @@ def build_commit(plan: Plan, outcome: Outcome, instructions: str, completion_id:
 def _scenario_applied(plan: Plan) -> bool | None:
     """False: the turn asks for another scenario in mid-session, which is reported and not obeyed (USER-06)."""
     asked = plan.intake.scenario_requested
-    return False if asked and plan.known and asked != plan.session.scenario.requested else None
+    return False if asked and plan.branch.path and asked != plan.start.scenario.requested else None

@@ -66,14 +66,31 @@ class Store(Protocol):
         """The session as it stands."""
         ...
 
-    async def load_path(self, session: SessionRecord, number: int) -> Path:
-        """The path from its start to turn `number` (0: empty), tool calls included."""
+    async def load_path(self, session: SessionRecord, number: int, *, whole: bool = False) -> Path:
+        """The path from its start to turn `number` (0: empty), tool calls included. `whole`: with the changes of all its
+        turns, and no snapshot."""
         ...
 
-    async def find_candidates(self, session: SessionRecord, users_hashes: Sequence[bytes]) -> Sequence[Candidate]:
-        """The turns of the session whose `users_hash` is one of these: one indexed query. At most 100 a hash, newest first,
-        the turns on the path to the head always among them when few enough."""
+    async def find_candidates(
+        self, session: SessionRecord, hashes: Sequence[tuple[bytes, bytes]]
+    ) -> Sequence[Candidate]:
+        """For each pair of path hashes: the newest turn that has both, and the newest that has the users' one. One indexed
+        query, whatever the size of the tree."""
         ...
+
+    async def find_conversations(self, conversation_hash: bytes) -> Sequence[tuple[SessionRecord, int]]:
+        """The turns that have this `conversation_hash`, with their sessions: at most the newest 100 sessions'."""
+        ...
+
+    async def find_request(self, session: SessionRecord, request_hash: bytes) -> TurnRecord | None:
+        """The newest of the session's last 100 turns that has this `request_hash`, adopted ones excepted."""
+        ...
+
+    async def set_undelivered(self, session: SessionRecord, number: int, undelivered: bool) -> None:
+        """Notes that the client of a turn has left without its reply, or that it has got it since."""
+        ...
+
+    async def is_undelivered(self, session: SessionRecord, number: int) -> bool: ...
 
     async def commit_turn(self, commit: TurnCommit) -> None:
         """Writes it all or nothing; returns when it is durable. Raises `StaleSession`, `MissingSession`, `DuplicateAttempt`.
@@ -99,8 +116,10 @@ class Store(Protocol):
 
     # Sessions
 
-    async def create_session(self, session: SessionRecord, new_user: UserRecord | None) -> None:
-        """Inserts a session without turns. Raises `StaleSession` when it exists."""
+    async def create_session(
+        self, session: SessionRecord, new_user: UserRecord | None, turns: Sequence[TurnRecord] = ()
+    ) -> None:
+        """Inserts a session, with the turns of a fork. Raises `StaleSession` when it exists."""
         ...
 
     async def close_session(self, session: SessionRecord) -> None:
@@ -136,10 +155,10 @@ class Store(Protocol):
         nothing needs any more. Returns how many sessions went."""
         ...
 
-    # Starting worlds
+    # Starting worlds and resolved scenarios
 
-    async def put_seed(self, sha: str, world_json: str) -> None:
-        """Stores a starting world under its content hash, once."""
+    async def put_seed(self, sha: str, body: str) -> None:
+        """Stores a starting world or a resolved scenario under its content hash, once."""
         ...
 
     async def load_seed(self, sha: str) -> str | None: ...

@@ -45,6 +45,8 @@ class ToolCallRecord(msgspec.Struct, frozen=True, gc=False):
     started_us: int
     duration_us: int
     changes: tuple[Change, ...] = ()
+    scripted_by: str = ""
+    """The rule of the scenario that decided it; "" for a real call."""
 
 
 class History(enum.IntEnum):
@@ -59,11 +61,21 @@ class History(enum.IntEnum):
 
 
 class ScenarioRef(msgspec.Struct, frozen=True, gc=False):
-    """The scenario a session runs in. `requested` is "" when none was asked for."""
+    """The scenario a start runs in. `requested` is "" when none was asked for."""
 
     id: str
     requested: str = ""
     found: bool = False
+
+
+class Start(msgspec.Struct, frozen=True, gc=False):
+    """From where a path of turns began: it holds for all turns of that path (USER-06)."""
+
+    scenario: ScenarioRef
+    scenario_sha: str
+    """Content hash of the resolved scenario: see `Store.put_seed`."""
+    seed_sha: str
+    """Content hash of the starting world: see `Store.put_seed`."""
 
 
 class UserRecord(msgspec.Struct, frozen=True, gc=False):
@@ -87,11 +99,18 @@ class TurnRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     idempotency_key: str = ""
     """With its API key's name before it: two keys' callers may hit upon one."""
     request_hash: bytes = b""
-    """SHA-256 of what makes two requests the same: user and messages."""
+    """Hash of what makes two requests the same: user and messages; with an idempotency key, all of the body."""
+    retry_count: int = 0
+    """How often its client had sent the request before."""
     users_hash: bytes
     """Rolling hash of the path's user texts, white space folded."""
     path_hash: bytes
     """Rolling hash of the path's user texts and replies."""
+    conversation_hash: bytes | None = None
+    """In a session that was opened without an id: `path_hash` with whose it is, to be found by (CHAT-14)."""
+    scenario: ScenarioRef
+    start: Start | None = None
+    """On a path's first turn."""
     completion_id: str = ""
     request_id: str = ""
     messages: tuple[Message, ...]
@@ -104,6 +123,10 @@ class TurnRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     confidence: float | None = None
     evaluation_json: str = "{}"
     history: History
+    placed: str = ""
+    """Why it was placed where it stands: see `transcript.py`."""
+    seen_json: str = "{}"
+    """What the agent saw beside conversation and context: {"instructions": […], "user": {"profile", "metadata"}}."""
     scenario_applied: bool | None = None
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -114,6 +137,11 @@ class TurnRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     tool_calls: tuple[ToolCallRecord, ...] = ()
     created_at: datetime
     duration_us: int = 0
+    """From the request's arrival in the core to the commit."""
+    waited_us: int = 0
+    """For the session and for a place to run."""
+    ran_us: int = 0
+    """How long the agent ran."""
 
 
 class SessionRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -136,9 +164,11 @@ class SessionRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     opened_by: str = ""
     """Name of the API key that opened it."""
     metadata_json: str = "{}"
-    scenario: ScenarioRef
-    seed_sha: str
-    """Content hash of its starting world: see `Store.put_seed`."""
+    start: Start
+    """The newest one's; of a session without turns, the one to come."""
+    forked_from: str = ""
+    """The id of the session it was forked from; "" for one that was not."""
+    forked_turn: int = 0
     changed_bytes: int = 0
     """World changes stored so far, in bytes of JSON (SEC-08)."""
     created_at: datetime
@@ -161,7 +191,7 @@ class Path(msgspec.Struct, frozen=True, gc=False):
 
 
 class Candidate(msgspec.Struct, frozen=True, gc=False):
-    """A stored turn whose path has the user texts that were looked for."""
+    """The newest stored turn of these two path hashes."""
 
     number: int
     users_hash: bytes
@@ -198,6 +228,8 @@ class TurnCommit(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     turns: tuple[TurnRecord, ...]
     snapshot: Snapshot | None = None
     new_user: UserRecord | None = None
+    user_must_exist: bool = False
+    """The session is opened for a user that was there: without it, nothing is written (`MissingSession`)."""
 
 
 class Page(msgspec.Struct, Generic[T], frozen=True):

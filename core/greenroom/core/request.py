@@ -57,7 +57,7 @@ class TurnReply(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def scenario(self) -> ScenarioRef:
-        return self.session.scenario
+        return self.turn.scenario
 
     @property
     def created_at(self) -> datetime:

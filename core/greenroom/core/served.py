@@ -10,20 +10,22 @@ from greenroom.core.errors import StoreUnavailable
 from greenroom.core.limits import Limits
 from greenroom.core.overlay import Seed
 from greenroom.core.ports import Store
+from greenroom.core.records import ScenarioRef, Start
+from greenroom.core.scenario import DEFAULT, ClockRule, Scenario, Scenarios, read_scenario
 from greenroom.core.turn import Backstage, Turn
 
 _TOOL_THREADS = 2  # for each turn in flight
-_SEEDS_KEPT = 8
+_OLDER_KEPT = 32
 
 
 class Served:
-    """One agent under its AGENT argument, its starting world read once. Raises `AgentError` for one that cannot be served."""
+    """One agent under its AGENT argument, its starting worlds read once. Raises `AgentError` for one that cannot be served."""
 
     def __init__(self, agent: Agent, agent_id: str, limits: Limits) -> None:
         check_tools(agent)
         self.agent = agent
         self.id = agent_id
-        self.seed = agent.load_world()
+        self.scenarios = Scenarios(Scenario(DEFAULT, agent.load_world(), clock=ClockRule(agent.story_start)))
         # Apart, and as many as may be needed: agents that are plain functions wait in their threads for tools that need
         # threads too. Threads are made when they are first wanted.
         self.executor = ThreadPoolExecutor(limits.max_in_flight, thread_name_prefix="greenroom-agent")
@@ -32,11 +34,14 @@ class Served:
         )
         tokens: dict[str, Turn] = {}
         self.backstage = Backstage(agent.tools, limits, self._tool_executor, tokens)
-        self._older: OrderedDict[str, Seed] = OrderedDict()
+        self._older: OrderedDict[str, Scenario] = OrderedDict()
+        """Scenarios as files of earlier times had them, for sessions that still run in them."""
 
     async def start(self, store: Store) -> None:
-        """Stores the starting world and runs the agent's start-up functions."""
-        await store.put_seed(self.seed.sha, self.seed.text)
+        """Stores the scenarios with their starting worlds and runs the agent's start-up functions."""
+        for scenario in self.scenarios:
+            await store.put_seed(scenario.seed.sha, scenario.seed.text)
+            await store.put_seed(scenario.sha, scenario.text)
         await self.agent.startup()
 
     async def stop(self) -> None:
@@ -44,19 +49,24 @@ class Served:
         for executor in (self.executor, self._tool_executor):
             executor.shutdown(wait=False, cancel_futures=True)
 
-    async def seed_of(self, sha: str, store: Store) -> Seed:
-        """The starting world of a session, which keeps the one it began with. Raises `StoreUnavailable`."""
-        if sha == self.seed.sha:
-            return self.seed
-        seed = self._older.get(sha)
-        if seed is None:
-            text = await store.load_seed(sha)
-            if text is None:
-                raise StoreUnavailable("the session's starting world is not in the database")
-            seed = self._older[sha] = Seed(_read(text))
-            if len(self._older) > _SEEDS_KEPT:
+    def begin(self, asked: str) -> Start:
+        """A start in the scenario that was asked for ("": none was), or in the default one."""
+        found = self.scenarios.find(asked) if asked else self.scenarios.default
+        scenario = found or self.scenarios.default
+        return Start(ScenarioRef(scenario.id, asked, found is not None), scenario.sha, scenario.seed.sha)
+
+    async def scenario_of(self, start: Start, store: Store) -> Scenario:
+        """The scenario of a start, which keeps the one it began with. Raises `StoreUnavailable`."""
+        scenario = self.scenarios.by_sha(start.scenario_sha) or self._older.get(start.scenario_sha)
+        if scenario is None:
+            text = await _stored(store, start.scenario_sha)
+            seed = next((known.seed for known in self.scenarios if known.seed.sha == start.seed_sha), None)
+            if seed is None:
+                seed = Seed(_read(await _stored(store, start.seed_sha)))
+            scenario = self._older[start.scenario_sha] = read_scenario(text, seed)
+            if len(self._older) > _OLDER_KEPT:
                 self._older.popitem(last=False)
-        return seed
+        return scenario
 
 
 def check_tools(agent: Agent) -> None:
@@ -70,6 +80,13 @@ def check_tools(agent: Agent) -> None:
             tool.signature.schema()
         except Exception as error:  # annotations are the author's, and pydantic has many ways to refuse one
             raise AgentError(f"agent {agent.name}, tool {tool.name}: {error}") from error
+
+
+async def _stored(store: Store, sha: str) -> str:
+    text = await store.load_seed(sha)
+    if text is None:
+        raise StoreUnavailable("the session's scenario is not in the database")
+    return text
 
 
 def _read(text: str) -> dict[str, Any]:

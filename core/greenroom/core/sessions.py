@@ -2,7 +2,7 @@
 
 import hashlib
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -22,6 +22,8 @@ from greenroom.core.request import Principal, check_id, read_object
 from greenroom.core.served import Served
 from greenroom.core.tickets import Tickets
 from greenroom.core.users import Users
+
+Place = tuple[str, str | None]
 
 _PAGE_BYTES = 2 * 1024 * 1024
 _FAILURES_BYTES = 512 * 1024
@@ -81,7 +83,7 @@ class Sessions:
                 metadata_json=metadata_json,
                 scenario_requested=asked_scenario(metadata),
             )
-            session = new_session(opening, self._served.id, self._served.seed, user)
+            session = new_session(opening, self._served, user)
             new_user = UserRecord(namespace, user_id, session.created_at) if user_id and user is None else None
             try:
                 await self._store.create_session(session, new_user)
@@ -147,17 +149,23 @@ class Sessions:
         """The world after turn `number` (None: the newest; 0: the start), and what changed since `from_turn` (None: the
         start). Raises `TurnNotFound`."""
         session = await self.get(principal, session_id)
-        seed = await self._served.seed_of(session.seed_sha, self._store)
-        turn = session.turn_count if number is None else number
-        after = await self._overlay(session, turn)
-        before = await self._overlay(session, from_turn or 0)
+        turn = session.head if number is None else number
+        seed, after = await self._world_after(session, turn)
         text = canonical(Base(seed, after).as_data())
-        return WorldView(turn, text, hashlib.sha256(text.encode()).hexdigest(), between(seed, before, after))
+        sha = hashlib.sha256(text.encode()).hexdigest()
+        older, before = await self._world_after(session, from_turn) if from_turn else (seed, Overlay())
+        if older.sha == seed.sha:
+            return WorldView(turn, text, sha, between(seed, before, after))
+        whole = differing(Base(older, before).as_data(), Base(seed, after).as_data())
+        return WorldView(turn, text, sha, whole)
 
-    async def _overlay(self, session: SessionRecord, number: int) -> Overlay:
+    async def _world_after(self, session: SessionRecord, number: int) -> tuple[Seed, Overlay]:
+        """The world after a turn; after 0 it is the one that the session, or its newest start, starts from."""
         if not 0 <= number <= session.turn_count:
             raise TurnNotFound(f"session {session.session_id} has no turn {number}", field="turn")
-        return (await Branch.load(self._store, session, number)).overlay
+        branch = await Branch.load(self._store, session, number)
+        scenario = await self._served.scenario_of(branch.start or session.start, self._store)
+        return scenario.seed, branch.overlay
 
     async def close(self, principal: Principal, session_id: str) -> SessionRecord:
         """Closes it: it takes no more turns. Raises `SessionNotFound`."""
@@ -242,13 +250,30 @@ def checked_page_size(size: int) -> int:
 def between(seed: Seed, before: Overlay, after: Overlay) -> tuple[Change, ...]:
     """The records that differ between two worlds of one seed, in order of collection and key."""
     old, new = Base(seed, before), Base(seed, after)
-    places: dict[tuple[str, str | None], None] = {}
+    places: dict[Place, None] = {}
     for overlay in (after, before):
         for collection, records in overlay.records.items():
             places.update(dict.fromkeys((collection, key) for key in records))
+    return _changes((place, old.get(*place), new.get(*place)) for place in places)
+
+
+def differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Change, ...]:
+    """The same for two worlds that have no seed in common."""
+    old, new = dict(_records(before)), dict(_records(after))
+    return _changes((place, old.get(place, GONE), new.get(place, GONE)) for place in {**old, **new})
+
+
+def _records(world: Mapping[str, Any]) -> Iterator[tuple[Place, Any]]:
+    for collection, records in world.items():
+        is_records = isinstance(records, Mapping)
+        yield (collection, None), ({} if is_records else records)
+        for key, value in records.items() if is_records else ():
+            yield (collection, key), value
+
+
+def _changes(found: Iterable[tuple[Place, Any, Any]]) -> tuple[Change, ...]:
     changes = []
-    for collection, key in sorted(places, key=lambda place: (place[0], place[1] or "")):
-        a, b = old.get(collection, key), new.get(collection, key)
+    for (collection, key), a, b in sorted(found, key=lambda entry: (entry[0][0], entry[0][1] or "")):
         if a is b or (a is not GONE and b is not GONE and same(a, b)):
             continue
         changes.append(Change(collection, key, _text(a), _text(b)))

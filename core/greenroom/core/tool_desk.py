@@ -6,7 +6,7 @@ from typing import Any
 
 from greenroom.core.bounded import Overrun, bounded
 from greenroom.core.branch import Branch
-from greenroom.core.chance import Clock, turn_seed
+from greenroom.core.chance import turn_seed
 from greenroom.core.errors import NotFound, ToolNotFound, TurnTimeout
 from greenroom.core.limits import Limits
 from greenroom.core.overlay import Base
@@ -74,10 +74,10 @@ class ToolDesk:
         served = self._served
         session_id = session.session_id if session else ""
         if session is None:
-            branch, seed = Branch.empty(), served.seed
+            branch, scenario = Branch.empty(), served.scenarios.default
         else:
             branch = await Branch.load(self._store, session, session.head)
-            seed = await served.seed_of(session.seed_sha, self._store)
+            scenario = await served.scenario_of(branch.start or session.start, self._store)
         last = branch.last
         return Scene(
             session_id=session_id,
@@ -95,7 +95,7 @@ class ToolDesk:
             state_json=last.state_json if last else "{}",
             seed=turn_seed("aside", session_id, branch.hashes[1], ""),
             key_scope=secrets.token_hex(16),  # no attempt of a turn's call
-            clock=Clock(served.agent.story_start, len(branch.path)),
-            world=WorldTurn(Base(seed, branch.overlay)),
+            clock=scenario.clock.after(len(branch.path)),
+            world=WorldTurn(Base(scenario.seed, branch.overlay)),
             time_left=self._limits.turn_timeout,
         )

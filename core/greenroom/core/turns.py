@@ -34,9 +34,19 @@ from greenroom.core.evaluation import evaluation_json
 from greenroom.core.intake import Intake, read_request
 from greenroom.core.limits import Limits
 from greenroom.core.plain import well_formed
-from greenroom.core.plan import CompletionIds, Opening, Outcome, Plan, build_commit, new_session, plan_turn, set_scene
+from greenroom.core.plan import (
+    CompletionIds,
+    Opening,
+    Outcome,
+    Plan,
+    build_commit,
+    new_session,
+    plan_turn,
+    scenario_of_user,
+    set_scene,
+)
 from greenroom.core.ports import DuplicateAttempt, MissingSession, StaleSession, Store
-from greenroom.core.records import FailedTurn, ScenarioRef, SessionRecord, ToolCallRecord, TurnCommit, UserRecord
+from greenroom.core.records import FailedTurn, SessionRecord, ToolCallRecord, TurnCommit, UserRecord
 from greenroom.core.request import TurnReply, TurnRequest
 from greenroom.core.served import Served
 from greenroom.core.tickets import Ticket, Tickets
@@ -196,18 +206,33 @@ class Turns:
                 metadata_json=request.metadata_json,
                 scenario_requested=intake.scenario_requested,
             )
-            live = Live(new_session(opening, self._served.id, self._served.seed, user), Branch.empty())
+            live = Live(new_session(opening, self._served, user), Branch.empty())
         placement = place_without_candidates(intake.carried, live.standing())
         if placement is None:
             placement = await self._place(intake, live)
         branch = live.branch
         if placement.parent != branch.number:
             branch = await Branch.load(self._store, live.record, placement.parent)
-        here = Live(begun(live.record, intake, user_id), branch)
+        record = (
+            live.record if live.record.user_id == user_id else msgspec.structs.replace(live.record, user_id=user_id)
+        )
+        if known and not branch.path:
+            record = self._begun(record, intake, user)
+        here = Live(record, branch)
         plan = plan_turn(intake, here, placement, user, known=known, new_user=new_user)
         if plan.number > self._limits.session_turns:
             raise SessionFull(f"a session holds {self._limits.session_turns} turns at most", field="session_id")
         return plan
+
+    def _begun(self, record: SessionRecord, intake: Intake, user: UserRecord | None) -> SessionRecord:
+        """A known session at a start: opened without a scenario it takes the one that is asked for now; one that starts
+        over takes it anew (USER-06)."""
+        asked = intake.scenario_requested
+        if record.turn_count:
+            asked = asked or scenario_of_user(user)
+        elif not asked or record.start.scenario.requested:
+            return record
+        return msgspec.structs.replace(record, start=self._served.begin(asked))
 
     async def _user(self, namespace: str, user_id: str, *, fresh: bool) -> tuple[UserRecord | None, bool]:
         """The user, and whether this turn creates it (CHAT-18). `fresh`: what starts sees what was prepared."""
@@ -220,18 +245,17 @@ class Turns:
 
     async def _place(self, intake: Intake, live: Live) -> Placement:
         """The placement that takes a look at the session's other branches."""
-        hashes = [users for users, _ in prefix_hashes(intake.carried.past)]
-        candidates = await self._store.find_candidates(live.record, hashes)
+        candidates = await self._store.find_candidates(live.record, prefix_hashes(intake.carried.past))
         return place(intake.carried, live.standing(), candidates)
 
     async def _perform(self, plan: Plan, arrived: int) -> Outcome:
         """Lets the agent reply. Whatever it raises, the session has not been touched; the attempt is kept as evidence."""
         served, limits, request = self._served, self._limits, plan.intake.request
-        seed = await served.seed_of(plan.session.seed_sha, self._store)
+        scenario = await served.scenario_of(plan.start, self._store)
         time_left = limits.turn_timeout
         if request.timeout is not None:
             time_left = min(time_left, request.timeout - (perf_counter_ns() - arrived) / 1e9)
-        turn = Turn(set_scene(plan, served.agent, seed, time_left), served.backstage)
+        turn = Turn(set_scene(plan, served.agent, scenario, time_left), served.backstage)
         try:
             reply = await bounded(produce(served.agent, turn, served.executor), time_left)
             turn.toolbox.end()
@@ -313,13 +337,3 @@ def check_reply(limit: int, text: str, evaluation: str, calls: tuple[ToolCallRec
         size += size_of(call.arguments_json) + size_of(call.result_json)
     if size > limit:
         raise LimitExceeded(f"a reply with its tool calls may be {limit} bytes at most")
-
-
-def begun(record: SessionRecord, intake: Intake, user_id: str) -> SessionRecord:
-    """The session with what its first turn settles: whom it belongs to, and the scenario of one opened without."""
-    if record.user_id != user_id:
-        record = msgspec.structs.replace(record, user_id=user_id)
-    if not record.turn_count and intake.scenario_requested and not record.scenario.requested:
-        asked = ScenarioRef(record.scenario.id, intake.scenario_requested, found=False)
-        record = msgspec.structs.replace(record, scenario=asked)
-    return record

@@ -38,6 +38,8 @@ class RunTurnRequest(_message.Message):
     TRACEPARENT_FIELD_NUMBER: _builtins.int
     CALLER_FIELD_NUMBER: _builtins.int
     TIMEOUT_MS_FIELD_NUMBER: _builtins.int
+    RETRY_COUNT_FIELD_NUMBER: _builtins.int
+    REFUSED_AT_US_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     """1 to 128 printable characters without / ? # %. Empty: a new session is opened and its id returned."""
     user_id: _builtins.str
@@ -61,6 +63,14 @@ class RunTurnRequest(_message.Message):
     timeout_ms: _builtins.int
     """For a turn inside RunTurns: how long it may take in milliseconds, waiting included. 0: the core's own deadline.
     Outside RunTurns the call's deadline says this.
+    """
+    retry_count: _builtins.int
+    """How often the client has sent this request before: 0 for the first time (the header x-stainless-retry-count). A
+    repeated request whose turn was committed for a lower count gets its reply; one that failed or was refused runs.
+    """
+    refused_at_us: _builtins.int
+    """For a repeated request: when it was refused before it reached a core for the first time, in microseconds since 1970.
+    A turn that was committed before that is not its own. 0: not known.
     """
     @_builtins.property
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[_turn_pb2.Message]:
@@ -87,10 +97,12 @@ class RunTurnRequest(_message.Message):
         traceparent: _builtins.str = ...,
         caller: Global___Caller | None = ...,
         timeout_ms: _builtins.int = ...,
+        retry_count: _builtins.int = ...,
+        refused_at_us: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["caller", b"caller"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_id", b"attempt_id", "caller", b"caller", "idempotency_key", b"idempotency_key", "messages", b"messages", "metadata_json", b"metadata_json", "options_json", b"options_json", "request_id", b"request_id", "resent", b"resent", "session_id", b"session_id", "timeout_ms", b"timeout_ms", "traceparent", b"traceparent", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_id", b"attempt_id", "caller", b"caller", "idempotency_key", b"idempotency_key", "messages", b"messages", "metadata_json", b"metadata_json", "options_json", b"options_json", "refused_at_us", b"refused_at_us", "request_id", b"request_id", "resent", b"resent", "retry_count", b"retry_count", "session_id", b"session_id", "timeout_ms", b"timeout_ms", "traceparent", b"traceparent", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -154,6 +166,7 @@ class RunTurnsRequest(_message.Message):
 
     TURNS_FIELD_NUMBER: _builtins.int
     CANCEL_FIELD_NUMBER: _builtins.int
+    LEFT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def turns(self) -> _containers.RepeatedCompositeFieldContainer[Global___TurnItem]:
         """Turns to run."""
@@ -162,15 +175,22 @@ class RunTurnsRequest(_message.Message):
     def cancel(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Sequence numbers of turns on this stream that need not run any longer."""
 
+    @_builtins.property
+    def left(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Attempt ids of turns whose client has left before it had the reply. They go on; the reply is kept, and the same
+        request gets it.
+        """
+
     def __init__(
         self,
         *,
         turns: _abc.Iterable[Global___TurnItem] | None = ...,
         cancel: _abc.Iterable[_builtins.int] | None = ...,
+        left: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancel", b"cancel", "turns", b"turns"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancel", b"cancel", "left", b"left", "turns", b"turns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -38,6 +38,7 @@ class Session(_message.Message):
     TRANSCRIPT_MODE_FIELD_NUMBER: _builtins.int
     METADATA_JSON_FIELD_NUMBER: _builtins.int
     SCENARIO_FIELD_NUMBER: _builtins.int
+    ORIGIN_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     """The id its turns name."""
     chat_id: _builtins.str
@@ -70,6 +71,10 @@ class Session(_message.Message):
     def scenario(self) -> _turn_pb2.Scenario:
         """Where its world began."""
 
+    @_builtins.property
+    def origin(self) -> Global___Origin:
+        """For a fork: where it was forked from. Absent otherwise."""
+
     def __init__(
         self,
         *,
@@ -85,18 +90,47 @@ class Session(_message.Message):
         transcript_mode: _builtins.bool = ...,
         metadata_json: _builtins.str = ...,
         scenario: _turn_pb2.Scenario | None = ...,
+        origin: Global___Origin | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["closed_at", b"closed_at", "created_at", b"created_at", "scenario", b"scenario", "updated_at", b"updated_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["closed_at", b"closed_at", "created_at", b"created_at", "origin", b"origin", "scenario", b"scenario", "updated_at", b"updated_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "chat_id", b"chat_id", "closed_at", b"closed_at", "created_at", b"created_at", "head", b"head", "metadata_json", b"metadata_json", "scenario", b"scenario", "session_id", b"session_id", "transcript_mode", b"transcript_mode", "turn_count", b"turn_count", "updated_at", b"updated_at", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "chat_id", b"chat_id", "closed_at", b"closed_at", "created_at", b"created_at", "head", b"head", "metadata_json", b"metadata_json", "origin", b"origin", "scenario", b"scenario", "session_id", b"session_id", "transcript_mode", b"transcript_mode", "turn_count", b"turn_count", "updated_at", b"updated_at", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Session: _TypeAlias = Session  # noqa: Y015
 
 @_typing.final
+class Origin(_message.Message):
+    """A turn of a session, to fork from."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    TURN_FIELD_NUMBER: _builtins.int
+    session_id: _builtins.str
+    """The session."""
+    turn: _builtins.int
+    """The fork's past, state and world are those after this turn; 0: the start. Absent: the newest."""
+    def __init__(
+        self,
+        *,
+        session_id: _builtins.str = ...,
+        turn: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_turn", b"_turn", "turn", b"turn"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_turn", b"_turn", "session_id", b"session_id", "turn", b"turn"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__turn: _TypeAlias = _typing.Literal["turn"]  # noqa: Y015
+    _WhichOneofArgType__turn: _TypeAlias = _typing.Literal["_turn", b"_turn"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__turn) -> _WhichOneofReturnType__turn | None: ...
+
+Global___Origin: _TypeAlias = Origin  # noqa: Y015
+
+@_typing.final
 class Turn(_message.Message):
-    """A stored turn."""
+    """A stored turn, with the evidence of how it came about."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -110,6 +144,14 @@ class Turn(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     STATE_JSON_FIELD_NUMBER: _builtins.int
     CHANGES_FIELD_NUMBER: _builtins.int
+    PLACED_FIELD_NUMBER: _builtins.int
+    SYSTEM_FIELD_NUMBER: _builtins.int
+    USER_JSON_FIELD_NUMBER: _builtins.int
+    OPTIONS_JSON_FIELD_NUMBER: _builtins.int
+    WAITED_US_FIELD_NUMBER: _builtins.int
+    RAN_US_FIELD_NUMBER: _builtins.int
+    RETRY_COUNT_FIELD_NUMBER: _builtins.int
+    SEEN_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     """Its number in the session, from 1, in commit order."""
     parent: _builtins.int
@@ -124,6 +166,18 @@ class Turn(_message.Message):
     """The request's id in the logs."""
     state_json: _builtins.str
     """The agent's own state after the turn, JSON as text."""
+    placed: _builtins.str
+    """Why it was placed where it stands; the words are listed in docs/turns.md."""
+    user_json: _builtins.str
+    """What the agent saw of its user, {"profile", "metadata"}, as text."""
+    options_json: _builtins.str
+    """The request's sampling options, a JSON object as text."""
+    waited_us: _builtins.int
+    """How long the request waited for its session and for a place to run, in microseconds."""
+    ran_us: _builtins.int
+    """How long the agent ran, in microseconds."""
+    retry_count: _builtins.int
+    """How often its client had sent the request before."""
     @_builtins.property
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[_turn_pb2.Message]:
         """The user's messages (and the system messages that came with them)."""
@@ -135,6 +189,14 @@ class Turn(_message.Message):
     @_builtins.property
     def changes(self) -> _containers.RepeatedCompositeFieldContainer[_turn_pb2.Change]:
         """What the turn changed in the world, in order."""
+
+    @_builtins.property
+    def system(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The system texts that the agent saw, in order: the agent's own instructions, the scenario's, the context."""
+
+    @_builtins.property
+    def seen(self) -> _containers.RepeatedCompositeFieldContainer[_turn_pb2.Message]:
+        """The conversation that the agent saw, up to and with what the user said, tool calls included. GetTurn only."""
 
     def __init__(
         self,
@@ -149,10 +211,18 @@ class Turn(_message.Message):
         request_id: _builtins.str = ...,
         state_json: _builtins.str = ...,
         changes: _abc.Iterable[_turn_pb2.Change] | None = ...,
+        placed: _builtins.str = ...,
+        system: _abc.Iterable[_builtins.str] | None = ...,
+        user_json: _builtins.str = ...,
+        options_json: _builtins.str = ...,
+        waited_us: _builtins.int = ...,
+        ran_us: _builtins.int = ...,
+        retry_count: _builtins.int = ...,
+        seen: _abc.Iterable[_turn_pb2.Message] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["reply", b"reply"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["adopted", b"adopted", "changes", b"changes", "messages", b"messages", "metadata_json", b"metadata_json", "number", b"number", "parent", b"parent", "reply", b"reply", "request_id", b"request_id", "state_json", b"state_json", "superseded", b"superseded"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adopted", b"adopted", "changes", b"changes", "messages", b"messages", "metadata_json", b"metadata_json", "number", b"number", "options_json", b"options_json", "parent", b"parent", "placed", b"placed", "ran_us", b"ran_us", "reply", b"reply", "request_id", b"request_id", "retry_count", b"retry_count", "seen", b"seen", "state_json", b"state_json", "superseded", b"superseded", "system", b"system", "user_json", b"user_json", "waited_us", b"waited_us"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -219,22 +289,30 @@ class CreateSessionRequest(_message.Message):
     SESSION_ID_FIELD_NUMBER: _builtins.int
     USER_ID_FIELD_NUMBER: _builtins.int
     METADATA_JSON_FIELD_NUMBER: _builtins.int
+    ORIGIN_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     """Empty: one is minted."""
     user_id: _builtins.str
     """Empty: nobody."""
     metadata_json: _builtins.str
-    """A JSON object as text; `scenario_id` in it picks the scenario. Empty: none."""
+    """A JSON object as text; `scenario_id` in it picks the scenario. Empty: none; for a fork, those of its origin."""
+    @_builtins.property
+    def origin(self) -> Global___Origin:
+        """Where to fork from: the new session has the past, state and world after that turn, and its scenario. Absent: it
+        starts empty.
+        """
+
     def __init__(
         self,
         *,
         session_id: _builtins.str = ...,
         user_id: _builtins.str = ...,
         metadata_json: _builtins.str = ...,
+        origin: Global___Origin | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["origin", b"origin"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["metadata_json", b"metadata_json", "session_id", b"session_id", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["metadata_json", b"metadata_json", "origin", b"origin", "session_id", b"session_id", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

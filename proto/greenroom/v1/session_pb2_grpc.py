@@ -84,8 +84,8 @@ class SessionServiceServicer:
     """
 
     def CreateSession(self, request, context):
-        """Opens a session ahead of its first turn. One that exists for the same user is returned as it is; for another user it
-        is FAILED_PRECONDITION.
+        """Opens a session ahead of its first turn, or forks one (`origin`). One that exists for the same user is returned as
+        it is; for another user it is FAILED_PRECONDITION.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

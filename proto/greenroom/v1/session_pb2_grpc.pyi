@@ -36,8 +36,8 @@ class SessionServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> SessionServiceAsyncStub: ...
     CreateSession: _grpc.UnaryUnaryMultiCallable[_session_pb2.CreateSessionRequest, _session_pb2.CreateSessionResponse]
-    """Opens a session ahead of its first turn. One that exists for the same user is returned as it is; for another user it
-    is FAILED_PRECONDITION.
+    """Opens a session ahead of its first turn, or forks one (`origin`). One that exists for the same user is returned as
+    it is; for another user it is FAILED_PRECONDITION.
     """
     GetSession: _grpc.UnaryUnaryMultiCallable[_session_pb2.GetSessionRequest, _session_pb2.GetSessionResponse]
     """Returns a session."""
@@ -62,8 +62,8 @@ class SessionServiceAsyncStub(SessionServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateSession: _aio.UnaryUnaryMultiCallable[_session_pb2.CreateSessionRequest, _session_pb2.CreateSessionResponse]  # type: ignore[assignment]
-    """Opens a session ahead of its first turn. One that exists for the same user is returned as it is; for another user it
-    is FAILED_PRECONDITION.
+    """Opens a session ahead of its first turn, or forks one (`origin`). One that exists for the same user is returned as
+    it is; for another user it is FAILED_PRECONDITION.
     """
     GetSession: _aio.UnaryUnaryMultiCallable[_session_pb2.GetSessionRequest, _session_pb2.GetSessionResponse]  # type: ignore[assignment]
     """Returns a session."""
@@ -91,8 +91,8 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _session_pb2.CreateSessionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_session_pb2.CreateSessionResponse, _abc.Awaitable[_session_pb2.CreateSessionResponse]]:
-        """Opens a session ahead of its first turn. One that exists for the same user is returned as it is; for another user it
-        is FAILED_PRECONDITION.
+        """Opens a session ahead of its first turn, or forks one (`origin`). One that exists for the same user is returned as
+        it is; for another user it is FAILED_PRECONDITION.
         """
 
     @_abc_1.abstractmethod

@@ -114,6 +114,7 @@ class ToolCall(_message.Message):
     STARTED_US_FIELD_NUMBER: _builtins.int
     DURATION_US_FIELD_NUMBER: _builtins.int
     CHANGES_FIELD_NUMBER: _builtins.int
+    SCRIPTED_BY_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Unique within the session, e.g. "call_9f2c…". The same on every run of the same turn."""
     name: _builtins.str
@@ -128,6 +129,10 @@ class ToolCall(_message.Message):
     """When the call began, in microseconds after its turn began."""
     duration_us: _builtins.int
     """How long it ran, in microseconds."""
+    scripted_by: _builtins.str
+    """The rule of the scenario that scripted it, e.g. "payment_service_down: tools.request_refund[0]"; empty for a real
+    call. Never shown to an agent.
+    """
     @_builtins.property
     def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Change]:
         """What it changed in the world, in order."""
@@ -143,10 +148,11 @@ class ToolCall(_message.Message):
         started_us: _builtins.int = ...,
         duration_us: _builtins.int = ...,
         changes: _abc.Iterable[Global___Change] | None = ...,
+        scripted_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments_json", b"arguments_json", "changes", b"changes", "duration_us", b"duration_us", "id", b"id", "name", b"name", "ok", b"ok", "result_json", b"result_json", "started_us", b"started_us"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments_json", b"arguments_json", "changes", b"changes", "duration_us", b"duration_us", "id", b"id", "name", b"name", "ok", b"ok", "result_json", b"result_json", "scripted_by", b"scripted_by", "started_us", b"started_us"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

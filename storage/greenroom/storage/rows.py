@@ -13,6 +13,7 @@ from greenroom.core.records import (
     Message,
     ScenarioRef,
     SessionRecord,
+    Start,
     ToolCallRecord,
     TurnRecord,
     UserRecord,
@@ -38,6 +39,7 @@ SESSION_COLUMNS = (
     "scenario_requested",
     "scenario_found",
     "seed_sha",
+    "scenario_sha",
     "changed_bytes",
     "updated_at",
     "closed_at",
@@ -113,7 +115,8 @@ def _to_json(items: tuple[Any, ...]) -> str:
 
 def session_tail(session: SessionRecord) -> tuple[Any, ...]:
     """The values of MUTABLE_SESSION_COLUMNS."""
-    scenario = session.scenario
+    start = session.start
+    scenario = start.scenario
     return (
         session.user_id,
         session.head,
@@ -123,7 +126,8 @@ def session_tail(session: SessionRecord) -> tuple[Any, ...]:
         scenario.id,
         scenario.requested,
         scenario.found,
-        session.seed_sha,
+        start.seed_sha,
+        start.scenario_sha,
         session.changed_bytes,
         to_microseconds(session.updated_at),
         None if session.closed_at is None else to_microseconds(session.closed_at),
@@ -160,12 +164,11 @@ def read_session(row: Row) -> SessionRecord:
         turn_count=row[10],
         transcript_mode=bool(row[11]),
         metadata_json=row[12],
-        scenario=ScenarioRef(row[13], row[14], bool(row[15])),
-        seed_sha=row[16],
-        changed_bytes=row[17],
-        updated_at=from_microseconds(row[18]),
-        closed_at=None if row[19] is None else from_microseconds(row[19]),
-        version=row[20],
+        start=Start(ScenarioRef(row[13], row[14], bool(row[15])), row[17], row[16]),
+        changed_bytes=row[18],
+        updated_at=from_microseconds(row[19]),
+        closed_at=None if row[20] is None else from_microseconds(row[20]),
+        version=row[21],
     )
 
 
@@ -222,6 +225,7 @@ def read_turn(row: Row) -> TurnRecord:
         confidence=row[16],
         evaluation_json=row[17],
         history=History(row[18]),
+        scenario=ScenarioRef("default", "", True),
         scenario_applied=None if applied is None else bool(applied),
         prompt_tokens=row[20],
         completion_tokens=row[21],

@@ -107,7 +107,10 @@ class SqlStore:
             return Path(())
         return await self._read(self._queries.load_path, session.key, number)
 
-    async def find_candidates(self, session: SessionRecord, users_hashes: Sequence[bytes]) -> Sequence[Candidate]:
+    async def find_candidates(
+        self, session: SessionRecord, hashes: Sequence[tuple[bytes, bytes]]
+    ) -> Sequence[Candidate]:
+        users_hashes = [users for users, _ in hashes]
         if not users_hashes:
             return ()
         return await self._read(turns.find_candidates, session.key, users_hashes)
@@ -174,19 +177,20 @@ class SqlStore:
 
     # Starting worlds
 
-    async def put_seed(self, sha: str, world_json: str) -> None:
+    async def put_seed(self, sha: str, body: str) -> None:
         now = self._clock()
-        await self._write(seeds.put_seed, sha, world_json, int(now * _MICROSECONDS))
-        self._seeds[sha] = world_json, now
+        await self._write(seeds.put_seed, sha, body, int(now * _MICROSECONDS))
+        self._seeds[sha] = body, now
 
     async def load_seed(self, sha: str) -> str | None:
         return await self._read(seeds.load_seed, sha)
 
     async def _keep_seed(self, session: SessionRecord) -> None:
-        """Puts the world again that a session is about to have, when it was put long ago: it may be an orphan by now."""
-        seed = self._seeds.get(session.seed_sha)
-        if seed is not None and self._clock() - seed[1] > _SEED_FRESH_SECONDS:
-            await self.put_seed(session.seed_sha, seed[0])
+        """Puts again what a session is about to start from, when it was put long ago: it may be an orphan by now."""
+        for sha in (session.start.seed_sha, session.start.scenario_sha):
+            seed = self._seeds.get(sha)
+            if seed is not None and self._clock() - seed[1] > _SEED_FRESH_SECONDS:
+                await self.put_seed(sha, seed[0])
 
     # Users
 

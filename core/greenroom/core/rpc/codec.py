@@ -95,6 +95,7 @@ def tool_call_to(call: ToolCallRecord) -> turn_pb2.ToolCall:
         started_us=call.started_us,
         duration_us=call.duration_us,
         changes=changes_to(call.changes) if call.changes else None,
+        scripted_by=call.scripted_by,
     )
 
 
@@ -129,7 +130,7 @@ def write_reply(proto: turn_pb2.Reply, session: SessionRecord, turn: TurnRecord,
     proto.evaluation_json = turn.evaluation_json
     proto.number = turn.number
     proto.history = cast("turn_pb2.History.ValueType", turn.history)  # the same numbers; a test holds them together
-    write_scenario(proto.scenario, session.scenario, turn.scenario_applied)
+    write_scenario(proto.scenario, turn.scenario, turn.scenario_applied)
     proto.usage.prompt_tokens = turn.prompt_tokens
     proto.usage.completion_tokens = turn.completion_tokens
     proto.duration_us = turn.duration_us
@@ -179,7 +180,7 @@ def session_to(session: SessionRecord) -> session_pb2.Session:
         transcript_mode=session.transcript_mode,
         metadata_json=session.metadata_json,
     )
-    write_scenario(proto.scenario, session.scenario)
+    write_scenario(proto.scenario, session.start.scenario)
     return proto
 
 
