@@ -134,14 +134,14 @@ def text_of(reply: Any) -> str:
 
 @asynccontextmanager
 async def sandbox(
-    folder: Path, agent: Agent | None = None, limits: Limits | None = None, **options: Any
+    folder: Path, agent: Agent | None = None, limits: Limits | None = None, database: str = "", **options: Any
 ) -> AsyncIterator[Sandbox]:
-    """Serves the agent, or a puppet, until the context ends."""
+    """Serves the agent, or a puppet, until the context ends; on a SQLite file in the folder if no database is named."""
     puppet, limits = Puppet(), limits or Limits()
     agent = agent or puppet.agent
     core = Core(
         Served(agent, agent.name, limits),
-        open_store(f"sqlite:///{folder}/sandbox.db", wait_seconds=0.3),
+        open_store(database or f"sqlite:///{folder}/sandbox.db", wait_seconds=0.3),
         limits,
         **options,
     )

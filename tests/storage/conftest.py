@@ -1,13 +1,10 @@
-"""Stores to test: in memory, a SQLite file, and a real PostgreSQL that the workers of a test run share."""
+"""Stores to test: in memory, a SQLite file, and a real PostgreSQL."""
 
-import asyncio
-import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 import storage_samples as samples
-from real_postgres import Databases, start_postgres, stop_postgres
 
 from greenroom.core.memory import MemoryStore
 from greenroom.core.ports import Store
@@ -17,37 +14,6 @@ from greenroom.storage import SqlStore, open_store
 @pytest.fixture
 def clock() -> samples.Clock:
     return samples.Clock()
-
-
-@pytest.fixture(scope="session")
-def databases(testrun_uid: str, worker_id: str) -> Iterator[Databases]:
-    server = start_postgres(Path(tempfile.gettempdir()) / f"greenroom-postgres-{testrun_uid}")
-    databases = Databases(server, f"test_{worker_id}")
-    # A test's database need not survive the power.
-    databases.execute("ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
-    yield databases
-    stop_postgres(server)
-
-
-@pytest.fixture(scope="session")
-def migrated(databases: Databases) -> str:
-    """A database with our tables in it, to copy."""
-    name = databases.create()
-
-    async def migrate() -> None:
-        store = open_store(databases.url(name))
-        await store.start()
-        await store.close()
-
-    asyncio.run(migrate())
-    return name
-
-
-@pytest.fixture
-def postgres_url(databases: Databases, migrated: str) -> Iterator[str]:
-    name = databases.create(migrated)
-    yield databases.url(name)
-    databases.drop(name)
 
 
 @pytest.fixture
