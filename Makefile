@@ -61,8 +61,9 @@ bench: $(STAMP) ## Measure CPU per turn, latency and memory, beside a bare FastA
 	@$(BIN)/python -m bench
 
 .PHONY: soak
-soak: $(STAMP) ## Run the sandbox under load for a long time and watch memory and errors
-	@$(BIN)/python -m bench.soak
+soak: $(STAMP) ## Run the sandbox under load for a long time, then the proofs: no leak, and each turn once while processes are killed
+	@status=0; $(BIN)/python -m bench.soak || status=1; \
+	PYTHONPATH=tests/cli:tests/storage $(BIN)/python tests/proof/long_proofs.py || status=1; exit $$status
 
 .PHONY: interop
 interop: $(STAMP) ## Install into fresh environments and talk to it with other clients (up to 15 minutes)

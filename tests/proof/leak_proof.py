@@ -23,13 +23,14 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 import httpx2
 from canaries import Canaries
 from leaks import Watch, as_json
-from prompts import ANY_AGENT, Prompts, read_prompts
+from prompts import ANY_AGENT, Line, Prompts, read_prompts
 
 NO_ROUTE = frozenset({404, 405, 501})
 NOT_ALLOWED = frozenset({401, 403})
@@ -135,21 +136,15 @@ class LeakProof:
     async def run(self) -> None:
         """Rounds: everybody says the same line before anybody says the next. Raises `Inconclusive`."""
         started = time.monotonic()
-        if await self._offered("users", lambda: self._create_user(self.people[0])):
+        if await self._offered("users", self._create_user):
             await self._everybody(self._create_user)
         first = await self._chat(self.people[0], "Hello", plant=True)
         if first is None or first.status_code != 200:
             raise Inconclusive(f"it does not chat: {_excerpt(first) if first else self.endpoint.failed[-1]}")
         for line in self._prompts.plant:
-            await self._everybody(
-                lambda person, line=line: self._chat(
-                    person,
-                    line.say.replace("{secret}", person.secrets[line.through]),
-                    plant=True,
-                )
-            )
+            await self._everybody(partial(self._plant, line=line))
         for question in self._prompts.ask:
-            await self._everybody(lambda person, question=question: self._chat(person, question))
+            await self._everybody(partial(self._chat, text=question))
         await self._read_back()
         self.seconds = time.monotonic() - started
 
@@ -164,18 +159,18 @@ class LeakProof:
         if self.people[0].chat_id:
             sessions.append(("chat record", lambda person: f"/v1/chats/{person.chat_id}?page_size=500"))
         for where, path in [*([] if "users" in self.skipped else [users]), *sessions]:
-
-            async def read(person: Person, where: str = where, path: Callable[[Person], str] = path) -> Any:
-                answer = await self.endpoint.send("GET", path(person))
-                self._look(where, person, answer)
-                return answer
-
-            if await self._offered(where, lambda read=read: read(self.people[0])):
+            read = partial(self._read, where=where, path=path)
+            if await self._offered(where, read):
                 await self._everybody(read)
 
-    async def _offered(self, what: str, try_it: Callable[[], Awaitable[httpx2.Response | None]]) -> bool:
+    async def _read(self, person: Person, where: str, path: Callable[[Person], str]) -> httpx2.Response | None:
+        answer = await self.endpoint.send("GET", path(person))
+        self._look(where, person, answer)
+        return answer
+
+    async def _offered(self, what: str, act: Callable[[Person], Awaitable[httpx2.Response | None]]) -> bool:
         """Whether the endpoint has a route and lets this key use it; if not, it is skipped, and the report says why."""
-        answer = await try_it()
+        answer = await act(self.people[0])
         if answer is not None and answer.status_code in NO_ROUTE:
             self.skipped[what] = f"there is no such route ({answer.status_code})"
         elif answer is not None and answer.status_code in NOT_ALLOWED:
@@ -204,6 +199,9 @@ class LeakProof:
         answer = await self.endpoint.send("POST", "/users", body)
         self._look("user record", person, answer)
         return answer
+
+    async def _plant(self, person: Person, line: Line) -> None:
+        await self._chat(person, line.say.replace("{secret}", person.secrets[line.through]), plant=True)
 
     async def _chat(self, person: Person, text: str, *, plant: bool = False) -> httpx2.Response | None:
         if not person.messages:

