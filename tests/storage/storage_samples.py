@@ -83,11 +83,16 @@ def a_turn(number: int, **fields: Any) -> TurnRecord:
 def a_full_turn(number: int, text: str = ODD_TEXT, **fields: Any) -> TurnRecord:
     """Nothing at its default."""
     change = Change("orders", "12345", '{"status":"open"}', None)
-    call = ToolCallRecord("call_1", f"tool {text}", '{"id":1.0}', "null", False, 17, 2**40, (change,))
+    call = ToolCallRecord("call_1", f"tool {text}", '{"id":1.0}', "null", False, 17, 2**40, (change,), f"rule {text}")
+    scenario = ScenarioRef(f"scenario {text}", f"asked {text}", True)
     full: dict[str, Any] = {
         "adopted": True,
         "idempotency_key": f"key {text}",
         "request_hash": bytes(range(256)),
+        "retry_count": 2**33,
+        "conversation_hash": digest(f"conversation {number}"),
+        "scenario": scenario,
+        "start": Start(scenario, "scenario sha", "seed sha"),
         "completion_id": "chatcmpl-1",
         "request_id": f"request {text}",
         "messages": (
@@ -103,6 +108,8 @@ def a_full_turn(number: int, text: str = ODD_TEXT, **fields: Any) -> TurnRecord:
         "confidence": 0.1 + 0.2,
         "evaluation_json": '{"b":1,"a":2,"b":3}',
         "history": History.WENT_BACK,
+        "placed": f"why {text}",
+        "seen_json": '{"instructions":["be kind"]}',
         "scenario_applied": False,
         "prompt_tokens": 2**40,
         "completion_tokens": 3,
@@ -110,6 +117,8 @@ def a_full_turn(number: int, text: str = ODD_TEXT, **fields: Any) -> TurnRecord:
         "changes": (change, Change("clock", None, None, '"\\u0000"')),
         "tool_calls": (call, call),
         "duration_us": 2**41,
+        "waited_us": 2**42,
+        "ran_us": 2**43,
     }
     return a_turn(number, **{**full, **fields})
 

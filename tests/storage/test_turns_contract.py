@@ -39,6 +39,8 @@ async def test_a_committed_turn_comes_back_as_it_was(store: Store) -> None:
         metadata_json='{"a": 1.0}',
         start=Start(ScenarioRef("late", "laet", True), "scenario", "seed"),
         changed_bytes=2**35,
+        forked_from=ODD_TEXT,
+        forked_turn=7,
         closed_at=NOON + timedelta(microseconds=1),
     )
     turn = a_full_turn(1, parent=0)
@@ -221,31 +223,6 @@ async def test_a_path_has_its_newest_snapshot_and_only_the_changes_after_it(stor
     assert await store.load_path(session, 3) == Path((bare(1), bare(2), turns[3]), Snapshot(2, '{"two":2}'))
     assert await store.load_path(session, 4) == Path((bare(1), bare(2), bare(4)), Snapshot(4, '{"four":4}'))
     assert (await store.list_turns(session, 10, "")).items == tuple(turns.values())
-
-
-async def test_candidates_are_the_turns_with_these_user_texts(store: Store) -> None:
-    turns = [a_turn(number, users_hash=digest("ab"[number % 2])) for number in range(1, 8)]
-    await store.commit_turn(first(a_session(1), *turns))
-    await store.commit_turn(first(a_session(2), a_turn(1, users_hash=digest("a"))))
-
-    found = await store.find_candidates(a_session(1), [(digest("a"), b""), (digest("z"), b"")])
-    assert list(found) == [Candidate(n, digest("a"), digest(f"path {n}")) for n in (6, 4, 2)]
-    both = await store.find_candidates(a_session(1), [(digest("a"), b""), (digest("b"), b"")])
-    assert [candidate.number for candidate in both] == [7, 6, 5, 4, 3, 2, 1]
-    assert list(await store.find_candidates(a_session(1), [])) == []
-
-
-async def test_candidates_are_at_most_a_hundred_for_each_hash(store: Store) -> None:
-    turns = [a_turn(number, users_hash=digest("ab"[number % 2])) for number in range(1, 302)]
-    await store.commit_turn(first(a_session(1), *turns))
-    found = await store.find_candidates(a_session(1), [(digest("a"), b""), (digest("b"), b"")])
-    assert [candidate.number for candidate in found] == list(range(301, 101, -1))
-
-
-async def test_a_thousand_hashes_can_be_asked_for_at_once(store: Store) -> None:
-    await store.commit_turn(first(a_session(1), a_turn(1)))
-    hashes = [(digest(f"users {number}"), b"") for number in range(1000)]
-    assert len(await store.find_candidates(a_session(1), hashes)) == 1
 
 
 async def test_an_idempotency_key_finds_its_turn_for_a_day_and_in_its_session(store: Store) -> None:

@@ -182,8 +182,9 @@ class MemoryStore:
     async def create_session(
         self, session: SessionRecord, new_user: UserRecord | None, turns: Sequence[TurnRecord] = ()
     ) -> None:
-        self._open(session, new_user)
-        self._add_turns(session, turns)
+        await self.commit_turn(
+            TurnCommit(session=session, expected_version=None, turns=tuple(turns), new_user=new_user)
+        )
 
     async def close_session(self, session: SessionRecord) -> None:
         entry = self._at(session, session.version - 1)

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from itertools import chain
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
+T = TypeVar("T")
 Row = tuple[Any, ...]
 _SIZES = (64, 32, 16, 8, 4, 2, 1)
 
@@ -23,6 +24,18 @@ Bulk = Callable[[Cursor, Sequence[Row]], Callable[[], int]]
 
 def insert_sql(table: str, columns: Sequence[str], mark: str) -> str:
     return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join([mark] * len(columns))})"
+
+
+def values_of(size: int, width: int, mark: str) -> str:
+    """A table of `size` rows. Both databases call its columns column1, column2, …"""
+    row = f"({', '.join([mark] * width)})"
+    return f"VALUES {', '.join([row] * size)}"
+
+
+def padded(rows: Sequence[T]) -> Sequence[T]:
+    """As many as the next power of two, the last one repeated: a statement for each number of rows would be compiled anew
+    nearly every time."""
+    return [*rows, *[rows[-1]] * ((1 << (len(rows) - 1).bit_length()) - len(rows))]
 
 
 def row_by_row(sql: str) -> Bulk:

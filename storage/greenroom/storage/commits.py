@@ -4,12 +4,15 @@ This is the turn's path, so it hands tuples to the driver: SQLAlchemy's own exec
 """
 
 from collections.abc import Sequence
+from itertools import chain
+from operator import itemgetter
 from typing import Any
 
 import sqlalchemy as sa
 
 from greenroom.core.ports import DuplicateAttempt, MissingSession, StaleSession
 from greenroom.core.records import TurnCommit
+from greenroom.storage.bulk import padded, values_of
 from greenroom.storage.database import Database
 from greenroom.storage.rows import (
     MUTABLE_SESSION_COLUMNS,
@@ -21,19 +24,22 @@ from greenroom.storage.rows import (
     turn_row,
     user_row,
 )
-from greenroom.storage.tables import sessions, turns
+from greenroom.storage.tables import sessions, turns, users
 
 Row = tuple[Any, ...]
 
 
+_SESSION_KEY = itemgetter(-2)
+
+
 class LostRace(Exception):
-    """Some session in the group no longer has the version that its commit expects."""
+    """Some session in the group no longer has the version that its commit expects, or some user is gone."""
 
 
 class Prepared:
     """A commit as rows."""
 
-    __slots__ = ("attempt_ids", "key", "opened", "snapshot", "turns", "updated", "user")
+    __slots__ = ("attempt_ids", "key", "opened", "owner", "snapshot", "turns", "updated", "user")
 
     def __init__(self, commit: TurnCommit) -> None:
         session = commit.session
@@ -45,6 +51,7 @@ class Prepared:
         else:
             self.updated = (*session_tail(session), session.key, commit.expected_version)
         self.user = None if commit.new_user is None else user_row(commit.new_user)
+        self.owner = (session.namespace, session.user_id) if commit.user_must_exist else None
         self.turns = [turn_row(session.key, turn) for turn in commit.turns]
         self.attempt_ids = [turn.attempt_id for turn in commit.turns]
         snapshot = commit.snapshot
@@ -57,26 +64,46 @@ class CommitWriter:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._update_session = database.bulk_update("sessions", MUTABLE_SESSION_COLUMNS, ("key", "version"))
+        self._user_lock = database.user_lock
+        self._mark = database.mark
         self._insert_session = database.bulk_insert("sessions", SESSION_COLUMNS)
         self._insert_user = database.bulk_insert("users", USER_COLUMNS, " ON CONFLICT DO NOTHING")
         self._insert_turn = database.bulk_insert("turns", TURN_COLUMNS)
         self._insert_snapshot = database.bulk_insert("snapshots", ("session_key", "turn", "overlay"))
 
     def write(self, connection: sa.Connection, commits: Sequence[Prepared]) -> None:
-        """Raises LostRace or the driver's error; then the transaction is to be rolled back."""
+        """Raises LostRace or the driver's error; then the transaction is to be rolled back.
+
+        All who write lock users before sessions, and each of them in one order: so none waits for another in a circle.
+        """
         updated = [commit.updated for commit in commits if commit.updated is not None]
         opened = [commit.opened for commit in commits if commit.opened is not None]
         users = [commit.user for commit in commits if commit.user is not None]
+        owners = {commit.owner for commit in commits if commit.owner is not None}
+        updated.sort(key=_SESSION_KEY)
+        users.sort()
         snapshots = [commit.snapshot for commit in commits if commit.snapshot is not None]
         update, insert = connection.connection.cursor(), connection.connection.cursor()
+        keep = connection.connection.cursor() if owners else None
         with self._database.batch(connection):
+            if keep is not None:
+                self._keep_users(keep, sorted(owners))
             changed = self._update_session(update, updated)
             self._insert_user(insert, users)
             self._insert_session(insert, opened)
             self._insert_turn(insert, [row for commit in commits for row in commit.turns])
             self._insert_snapshot(insert, snapshots)
-        if changed() != len(updated):
+        if changed() != len(updated) or (keep is not None and len(keep.fetchall()) != len(owners)):
             raise LostRace
+
+    def _keep_users(self, cursor: Any, owners: Sequence[tuple[str, str]]) -> None:
+        """Finds those that are there and, where others write too, keeps them from being deleted meanwhile."""
+        names = padded(owners)
+        cursor.execute(
+            f"SELECT key FROM users WHERE (namespace, user_id) IN ({values_of(len(names), 2, self._mark)})"
+            f" ORDER BY namespace, user_id{self._user_lock}",
+            tuple(chain.from_iterable(names)),
+        )
 
 
 def is_stored(connection: sa.Connection, attempt_ids: Sequence[str]) -> bool:
@@ -95,6 +122,11 @@ def explain(connection: sa.Connection, commit: Prepared, error: Exception) -> Ex
             return MissingSession()
         return error if version == commit.updated[-1] else StaleSession()
     assert commit.opened is not None
+    if commit.owner is not None:
+        namespace, user_id = commit.owner
+        owner = sa.select(users.c.key).where(users.c.namespace == namespace, users.c.user_id == user_id)
+        if isinstance(error, LostRace) or connection.execute(owner).first() is None:
+            return MissingSession()
     key, namespace, session_id, chat_id = commit.opened[:4]
     taken = sa.or_(
         sessions.c.key == key,

@@ -18,11 +18,13 @@ T = TypeVar("T")
 class Database(ABC):
     """What SQLite and PostgreSQL do differently. Called from any thread; raises DatabaseRefused, or the driver's errors."""
 
-    def __init__(self, name: str, *, exclusive: bool, mark: str) -> None:
+    def __init__(self, name: str, *, exclusive: bool, mark: str, user_lock: str = "") -> None:
         self.name = name
         self.exclusive = exclusive
         self.mark = mark
         """How the driver writes a parameter."""
+        self.user_lock = user_lock
+        """Ends a SELECT so that the rows it finds cannot be deleted before the transaction ends."""
         self._links: list[Link] = []
 
     def link(self, *, write: bool) -> "Link":

@@ -39,7 +39,7 @@ class PostgresDatabase(Database):
     """Nothing waits for ever: connecting, a lock, a statement and a peer that no longer answers all have their time."""
 
     def __init__(self, location: Location, *, read_only: bool, wait_seconds: float) -> None:
-        super().__init__(location.name, exclusive=False, mark="%s")
+        super().__init__(location.name, exclusive=False, mark="%s", user_lock=" FOR KEY SHARE")
         self._read_only = read_only
         self._wait_seconds = wait_seconds
         self._writing = self._engine(location.url, "read committed", write=True)

@@ -30,6 +30,8 @@ SESSION_COLUMNS = (
     "minted",
     "opened_by",
     "created_at",
+    "forked_from",
+    "forked_turn",
     "user_id",
     "head",
     "turn_count",
@@ -45,7 +47,7 @@ SESSION_COLUMNS = (
     "closed_at",
     "version",
 )
-MUTABLE_SESSION_COLUMNS = SESSION_COLUMNS[8:]
+MUTABLE_SESSION_COLUMNS = SESSION_COLUMNS[10:]
 """What a commit may change; the rest of a session's row is written once."""
 
 TURN_COLUMNS = (
@@ -75,6 +77,15 @@ TURN_COLUMNS = (
     "tool_calls",
     "created_at",
     "duration_us",
+    "retry_count",
+    "conversation_hash",
+    "scenario",
+    "scenario_sha",
+    "seed_sha",
+    "placed",
+    "seen",
+    "waited_us",
+    "ran_us",
     "changes",
 )
 USER_COLUMNS = ("namespace", "user_id", "created_at", "metadata", "profile")
@@ -97,6 +108,7 @@ _MICROSECOND = timedelta(microseconds=1)
 _encode = msgspec.json.Encoder().encode
 _decode_messages = msgspec.json.Decoder(tuple[Message, ...]).decode
 _decode_changes = msgspec.json.Decoder(tuple[Change, ...]).decode
+_decode_scenario = msgspec.json.Decoder(ScenarioRef).decode
 _decode_tool_calls = msgspec.json.Decoder(tuple[ToolCallRecord, ...]).decode
 
 
@@ -145,6 +157,8 @@ def session_row(session: SessionRecord) -> tuple[Any, ...]:
         session.minted,
         session.opened_by,
         to_microseconds(session.created_at),
+        session.forked_from,
+        session.forked_turn,
         *session_tail(session),
     )
 
@@ -159,20 +173,23 @@ def read_session(row: Row) -> SessionRecord:
         minted=bool(row[5]),
         opened_by=row[6],
         created_at=from_microseconds(row[7]),
-        user_id=row[8],
-        head=row[9],
-        turn_count=row[10],
-        transcript_mode=bool(row[11]),
-        metadata_json=row[12],
-        start=Start(ScenarioRef(row[13], row[14], bool(row[15])), row[17], row[16]),
-        changed_bytes=row[18],
-        updated_at=from_microseconds(row[19]),
-        closed_at=None if row[20] is None else from_microseconds(row[20]),
-        version=row[21],
+        forked_from=row[8],
+        forked_turn=row[9],
+        user_id=row[10],
+        head=row[11],
+        turn_count=row[12],
+        transcript_mode=bool(row[13]),
+        metadata_json=row[14],
+        start=Start(ScenarioRef(row[15], row[16], bool(row[17])), row[19], row[18]),
+        changed_bytes=row[20],
+        updated_at=from_microseconds(row[21]),
+        closed_at=None if row[22] is None else from_microseconds(row[22]),
+        version=row[23],
     )
 
 
 def turn_row(session_key: int, turn: TurnRecord) -> tuple[Any, ...]:
+    start = turn.start
     return (
         session_key,
         turn.number,
@@ -200,12 +217,22 @@ def turn_row(session_key: int, turn: TurnRecord) -> tuple[Any, ...]:
         _to_json(turn.tool_calls),
         to_microseconds(turn.created_at),
         turn.duration_us,
+        turn.retry_count,
+        turn.conversation_hash,
+        _encode(turn.scenario).decode(),
+        "" if start is None else start.scenario_sha,
+        "" if start is None else start.seed_sha,
+        turn.placed,
+        turn.seen_json,
+        turn.waited_us,
+        turn.ran_us,
         _to_json(turn.changes),
     )
 
 
 def read_turn(row: Row) -> TurnRecord:
     applied = row[19]
+    scenario = _decode_scenario(row[28])
     return TurnRecord(
         number=row[1],
         parent=row[2],
@@ -225,7 +252,6 @@ def read_turn(row: Row) -> TurnRecord:
         confidence=row[16],
         evaluation_json=row[17],
         history=History(row[18]),
-        scenario=ScenarioRef("default", "", True),
         scenario_applied=None if applied is None else bool(applied),
         prompt_tokens=row[20],
         completion_tokens=row[21],
@@ -233,7 +259,15 @@ def read_turn(row: Row) -> TurnRecord:
         tool_calls=() if row[23] == "[]" else _decode_tool_calls(row[23]),
         created_at=from_microseconds(row[24]),
         duration_us=row[25],
-        changes=() if row[26] == "[]" else _decode_changes(row[26]),
+        retry_count=row[26],
+        conversation_hash=row[27],
+        scenario=scenario,
+        start=Start(scenario, row[29], row[30]) if row[29] or row[30] else None,
+        placed=row[31],
+        seen_json=row[32],
+        waited_us=row[33],
+        ran_us=row[34],
+        changes=() if row[35] == "[]" else _decode_changes(row[35]),
     )
 
 

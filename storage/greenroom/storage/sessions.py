@@ -3,7 +3,6 @@
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError
 
 from greenroom.core.ports import MissingSession, StaleSession
 from greenroom.core.records import FailedTurn, Page, SessionRecord, UserRecord
@@ -15,7 +14,6 @@ from greenroom.storage.rows import (
     failed_row,
     read_failed,
     read_session,
-    session_row,
     to_microseconds,
     user_row,
 )
@@ -49,16 +47,6 @@ def list_sessions(
     rows = connection.execute(query.order_by(sessions.c.key.desc()).limit(page_size + 1)).all()
     items = tuple(read_session(row) for row in rows[:page_size])
     return Page(items, encode_token(items[-1].key) if len(rows) > page_size else "")
-
-
-def create_session(connection: sa.Connection, session: SessionRecord, new_user: UserRecord | None) -> None:
-    if new_user is not None:
-        insert_user(connection, new_user)
-    values = dict(zip(SESSION_COLUMNS, session_row(session), strict=True))
-    try:
-        connection.execute(sessions.insert().values(values))
-    except IntegrityError as error:
-        raise StaleSession from error
 
 
 def insert_user(connection: sa.Connection, user: UserRecord) -> None:

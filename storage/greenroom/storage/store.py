@@ -18,7 +18,7 @@ from greenroom.core.records import (
     TurnRecord,
     UserRecord,
 )
-from greenroom.storage import health, retention, seeds, sessions, turns, users
+from greenroom.storage import health, placing, retention, seeds, sessions, turns, users
 from greenroom.storage.commits import Prepared
 from greenroom.storage.database import Database
 from greenroom.storage.faults import DatabaseRefused
@@ -50,6 +50,7 @@ class SqlStore:
         self._writer = Writer(database, self._pulse)
         self._readers = Readers(database, self._pulse, readers)
         self._queries = turns.HotQueries(database.mark)
+        self._candidates = placing.CandidateQuery(database.mark)
         self._health: tuple[float, int, Health] | None = None
         self._examination: asyncio.Task[Health] | None = None
         self._seeds: dict[str, tuple[str, float]] = {}
@@ -102,18 +103,28 @@ class SqlStore:
     async def load_session(self, namespace: str, session_id: str) -> SessionRecord | None:
         return await self._read(self._queries.load_session, namespace, session_id)
 
-    async def load_path(self, session: SessionRecord, number: int) -> Path:
+    async def load_path(self, session: SessionRecord, number: int, *, whole: bool = False) -> Path:
         if number == 0:
             return Path(())
-        return await self._read(self._queries.load_path, session.key, number)
+        load = self._queries.load_whole_path if whole else self._queries.load_path
+        return await self._read(load, session.key, number)
 
     async def find_candidates(
         self, session: SessionRecord, hashes: Sequence[tuple[bytes, bytes]]
     ) -> Sequence[Candidate]:
-        users_hashes = [users for users, _ in hashes]
-        if not users_hashes:
-            return ()
-        return await self._read(turns.find_candidates, session.key, users_hashes)
+        return await self._read(self._candidates.run, session.key, hashes) if hashes else ()
+
+    async def find_conversations(self, conversation_hash: bytes) -> Sequence[tuple[SessionRecord, int]]:
+        return await self._read(placing.find_conversations, conversation_hash)
+
+    async def find_request(self, session: SessionRecord, request_hash: bytes) -> TurnRecord | None:
+        return await self._read(placing.find_request, session.key, request_hash)
+
+    async def set_undelivered(self, session: SessionRecord, number: int, undelivered: bool) -> None:
+        await self._write(turns.set_undelivered, session.key, number, undelivered)
+
+    async def is_undelivered(self, session: SessionRecord, number: int) -> bool:
+        return await self._read(turns.is_undelivered, session.key, number)
 
     async def commit_turn(self, commit: TurnCommit) -> None:
         await self._keep_seed(commit.session)
@@ -135,9 +146,12 @@ class SqlStore:
 
     # Sessions
 
-    async def create_session(self, session: SessionRecord, new_user: UserRecord | None) -> None:
-        await self._keep_seed(session)
-        await self._write(sessions.create_session, session, new_user)
+    async def create_session(
+        self, session: SessionRecord, new_user: UserRecord | None, turns: Sequence[TurnRecord] = ()
+    ) -> None:
+        await self.commit_turn(
+            TurnCommit(session=session, expected_version=None, turns=tuple(turns), new_user=new_user)
+        )
 
     async def close_session(self, session: SessionRecord) -> None:
         await self._write(sessions.close_session, session)

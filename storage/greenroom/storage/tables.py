@@ -19,6 +19,13 @@ metadata = sa.MetaData(
 # SQLite numbers rows by itself only in a column that is declared INTEGER.
 BigInteger = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
+
+def _index_where(condition: str, *columns: str) -> sa.Index:
+    """An index on the few rows that meet a condition; the others cost next to nothing."""
+    where = sa.text(condition)
+    return sa.Index(None, *columns, sqlite_where=where, postgresql_where=where)
+
+
 sessions = sa.Table(
     "sessions",
     metadata,
@@ -44,6 +51,8 @@ sessions = sa.Table(
     sa.Column("created_at", BigInteger, nullable=False),
     sa.Column("updated_at", BigInteger, nullable=False),
     sa.Column("closed_at", BigInteger),
+    sa.Column("forked_from", sa.Text, nullable=False, server_default=sa.text("''")),
+    sa.Column("forked_turn", sa.Integer, nullable=False, server_default=sa.text("0")),
     sa.UniqueConstraint("namespace", "session_id"),
     sa.UniqueConstraint("namespace", "chat_id"),
     sa.Index(None, "namespace", "key"),
@@ -83,15 +92,26 @@ turns = sa.Table(
     sa.Column("tool_calls", sa.Text, nullable=False),
     sa.Column("created_at", BigInteger, nullable=False),
     sa.Column("duration_us", BigInteger, nullable=False),
+    # What came with migration 0002 stands last, where it was added, and has a default for the rows that were there.
+    sa.Column("retry_count", BigInteger, nullable=False, server_default=sa.text("0")),
+    sa.Column("undelivered", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("conversation_hash", sa.LargeBinary),
+    sa.Column("scenario", sa.Text, nullable=False, server_default=sa.text("''")),
+    sa.Column("scenario_sha", sa.Text, nullable=False, server_default=sa.text("''")),
+    sa.Column("seed_sha", sa.Text, nullable=False, server_default=sa.text("''")),
+    sa.Column("placed", sa.Text, nullable=False, server_default=sa.text("''")),
+    sa.Column("seen", sa.Text, nullable=False, server_default=sa.text("'{}'")),
+    sa.Column("waited_us", BigInteger, nullable=False, server_default=sa.text("0")),
+    sa.Column("ran_us", BigInteger, nullable=False, server_default=sa.text("0")),
     sa.PrimaryKeyConstraint("session_key", "number"),
     sa.UniqueConstraint("attempt_id"),
-    sa.Index(None, "session_key", "users_hash"),
-    sa.Index(
-        None,
-        "idempotency_key",
-        sqlite_where=sa.text("idempotency_key <> ''"),
-        postgresql_where=sa.text("idempotency_key <> ''"),
-    ),
+    # Placing reads this index alone: it need not look at a turn.
+    sa.Index(None, "session_key", "users_hash", "number", "path_hash"),
+    _index_where("idempotency_key <> ''", "idempotency_key"),
+    _index_where("conversation_hash IS NOT NULL", "conversation_hash", "session_key", "number"),
+    # A start that was superseded still needs its world and its scenario.
+    _index_where("scenario_sha <> ''", "scenario_sha"),
+    _index_where("seed_sha <> ''", "seed_sha"),
 )
 
 snapshots = sa.Table(

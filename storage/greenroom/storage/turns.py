@@ -1,34 +1,38 @@
-"""Turns as they are read: by path, by hash, by attempt, by idempotency key. Each runs in the caller's transaction."""
+"""Turns as they are read: by path, by number, by attempt, by idempotency key. Each runs in the caller's transaction."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
-from greenroom.core.records import Candidate, Page, Path, SessionRecord, Snapshot, TurnRecord
+from greenroom.core.records import Page, Path, SessionRecord, Snapshot, TurnRecord
 from greenroom.storage.paging import encode_token
 from greenroom.storage.rows import SESSION_COLUMNS, TURN_COLUMNS, read_session, read_turn
 from greenroom.storage.sessions import SESSION_FIELDS
 from greenroom.storage.tables import sessions, turns
 
-_TURN_FIELDS: list[sa.Column[Any]] = [turns.c[name] for name in TURN_COLUMNS]
-_CANDIDATES_A_HASH = 100
+TURN_FIELDS: list[sa.Column[Any]] = [turns.c[name] for name in TURN_COLUMNS]
 
 
 class HotQueries:
-    """The two reads that every turn of a session not in memory needs, as text for the driver."""
+    """The reads that every turn of a session not in memory needs, as text for the driver."""
 
     def __init__(self, mark: str) -> None:
         self._session = (
             f"SELECT {', '.join(SESSION_COLUMNS)} FROM sessions WHERE namespace = {mark} AND session_id = {mark}"
         )
         fields = ", ".join(f"t.{name}" for name in TURN_COLUMNS[:-1])
-        self._path = f"""
+        path = f"""
             WITH RECURSIVE path(number, parent) AS (
                 SELECT number, parent FROM turns WHERE session_key = {mark} AND number = {mark}
                 UNION ALL
                 SELECT t.number, t.parent FROM path JOIN turns t ON t.session_key = {mark} AND t.number = path.parent
-            ), covered(turn) AS (
+            )"""
+        self._whole_path = f"""{path}
+            SELECT {fields}, t.changes
+            FROM path JOIN turns t ON t.session_key = {mark} AND t.number = path.number
+            ORDER BY t.number
+        """
+        self._path = f"""{path}, covered(turn) AS (
                 SELECT coalesce(max(s.turn), 0) FROM snapshots s
                 WHERE s.session_key = {mark} AND s.turn IN (SELECT number FROM path)
             )
@@ -47,9 +51,15 @@ class HotQueries:
             cursor.close()
         return None if row is None else read_session(row)
 
+    def load_whole_path(self, connection: sa.Connection, key: int, number: int) -> Path:
+        cursor = connection.connection.cursor()
+        try:
+            cursor.execute(self._whole_path, (key, number, key, key))
+            return Path(tuple(map(read_turn, cursor.fetchall())))
+        finally:
+            cursor.close()
+
     def load_path(self, connection: sa.Connection, key: int, number: int) -> Path:
-        if number == 0:
-            return Path(())
         cursor = connection.connection.cursor()
         try:
             cursor.execute(self._path, (key, number, key, key, key))
@@ -67,18 +77,7 @@ class HotQueries:
 
 # Statements are made once: making one costs more than running it.
 
-_RANK = sa.func.row_number().over(partition_by=turns.c.users_hash, order_by=turns.c.number.desc()).label("rank")
-_RANKED = (
-    sa.select(turns.c.number, turns.c.users_hash, turns.c.path_hash, _RANK)
-    .where(turns.c.session_key == sa.bindparam("key"), turns.c.users_hash.in_(sa.bindparam("hashes", expanding=True)))
-    .subquery()
-)
-_CANDIDATES = (
-    sa.select(_RANKED.c.number, _RANKED.c.users_hash, _RANKED.c.path_hash)
-    .where(_RANKED.c.rank <= _CANDIDATES_A_HASH)
-    .order_by(_RANKED.c.number.desc())
-)
-_WITH_SESSION = sa.select(*SESSION_FIELDS, *_TURN_FIELDS).join_from(
+_WITH_SESSION = sa.select(*SESSION_FIELDS, *TURN_FIELDS).join_from(
     turns, sessions, turns.c.session_key == sessions.c.key
 )
 _BY_ATTEMPT = _WITH_SESSION.where(turns.c.attempt_id == sa.bindparam("attempt_id"))
@@ -94,14 +93,9 @@ _BY_IDEMPOTENCY_KEY = (
     .limit(1)
 )
 _BY_IDEMPOTENCY_KEY_AND_SESSION = _BY_IDEMPOTENCY_KEY.where(sessions.c.session_id == sa.bindparam("session_id"))
-_BY_NUMBER = sa.select(*_TURN_FIELDS).where(
+_BY_NUMBER = sa.select(*TURN_FIELDS).where(
     turns.c.session_key == sa.bindparam("key"), turns.c.number == sa.bindparam("number")
 )
-
-
-def find_candidates(connection: sa.Connection, key: int, users_hashes: Sequence[bytes]) -> list[Candidate]:
-    rows = connection.execute(_CANDIDATES, {"key": key, "hashes": list(users_hashes)})
-    return [Candidate(*row) for row in rows]
 
 
 def find_attempt(connection: sa.Connection, attempt_id: str) -> tuple[SessionRecord, TurnRecord] | None:
@@ -127,7 +121,7 @@ def _read_both(row: sa.Row[Any] | None) -> tuple[SessionRecord, TurnRecord] | No
 
 def list_turns(connection: sa.Connection, key: int, page_size: int, after: int | None) -> Page[TurnRecord]:
     query = (
-        sa.select(*_TURN_FIELDS)
+        sa.select(*TURN_FIELDS)
         .where(turns.c.session_key == key, turns.c.number > (after or 0))
         .order_by(turns.c.number)
         .limit(page_size + 1)
@@ -140,6 +134,20 @@ def list_turns(connection: sa.Connection, key: int, page_size: int, after: int |
 def load_turn(connection: sa.Connection, key: int, number: int) -> TurnRecord | None:
     row = connection.execute(_BY_NUMBER, {"key": key, "number": number}).first()
     return None if row is None else read_turn(row)
+
+
+_UNDELIVERED = sa.select(turns.c.undelivered).where(
+    turns.c.session_key == sa.bindparam("key"), turns.c.number == sa.bindparam("number")
+)
+
+
+def is_undelivered(connection: sa.Connection, key: int, number: int) -> bool:
+    return bool(connection.execute(_UNDELIVERED, {"key": key, "number": number}).scalar())
+
+
+def set_undelivered(connection: sa.Connection, key: int, number: int, undelivered: bool) -> None:
+    its = sa.and_(turns.c.session_key == key, turns.c.number == number)
+    connection.execute(turns.update().where(its).values(undelivered=undelivered))
 
 
 def path_numbers(connection: sa.Connection, key: int, head: int) -> frozenset[int]:
