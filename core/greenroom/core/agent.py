@@ -57,7 +57,8 @@ class Agent:
 
     `tools` are `@tool` functions. `world` is the data they work on: a mapping, or the path of a JSON or YAML file (looked
     for beside the module that makes the agent, then in the current folder); every session gets its own. `instructions`
-    are for agents that ask a model. `story_start` is the world's time at a session's first turn.
+    are for agents that ask a model. `story_start` is the world's time at a session's first turn. `scenarios` is a folder
+    of scenario files that come with the agent (looked for as `world` is).
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Agent:
         world: Mapping[str, Any] | str | Path | None = None,
         instructions: str = "",
         story_start: datetime = STORY_START,
+        scenarios: str | Path | None = None,
     ) -> None:
         for item in tools:
             if not isinstance(item, Tool):
@@ -77,6 +79,7 @@ class Agent:
         self.instructions = instructions
         self.story_start = story_start
         self._world = world
+        self._scenarios = scenarios
         self._home = Path(str(sys._getframe(1).f_globals.get("__file__") or "")).parent
         self._function: ReplyFunction | None = None
         self.form: Form = "plain"
@@ -121,6 +124,17 @@ class Agent:
             raise AgentError(f"agent {self.name}: the world is a {type(world).__name__}, not a mapping of collections")
         return Seed(world or {})
 
+    def scenario_folder(self) -> Path | None:
+        """Where the agent's own scenarios are; None when it brings none. Raises `AgentError` when there is no such folder."""
+        if self._scenarios is None:
+            return None
+        folder = _beside(self._scenarios, self._home)
+        if not folder.is_dir():
+            raise AgentError(
+                f"agent {self.name}: there is no folder {self._scenarios} (looked in {self._home} and here)"
+            )
+        return folder
+
     async def startup(self) -> None:
         await _run_all(self._startup)
 
@@ -135,9 +149,13 @@ async def _run_all(functions: Any) -> None:
             await result
 
 
-def _read_world(path: str | Path, home: Path) -> Any:
+def _beside(path: str | Path, home: Path) -> Path:
     beside = home / path
-    file = beside if beside.exists() else Path(path)
+    return beside if beside.exists() else Path(path)
+
+
+def _read_world(path: str | Path, home: Path) -> Any:
+    file = _beside(path, home)
     try:
         text = file.read_text(encoding="utf-8")
         if file.suffix == ".json":

@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from greenroom.core import usage
 from greenroom.core.overlay import Overlay
@@ -24,6 +24,8 @@ class Branch:
     tokens: int
     unsaved_bytes: int
     """World changes since the last snapshot."""
+    calls: dict[str, int] = field(default_factory=dict)
+    """How often each tool was called on the path."""
 
     @classmethod
     def empty(cls) -> "Branch":
@@ -40,7 +42,9 @@ class Branch:
         for turn in path.turns:
             if path.snapshot is None or turn.number > path.snapshot.turn:
                 overlay.apply(turn.changes)
-        return cls(list(path.turns), overlay, usage.of_turns(path.turns), overlay.size - saved)
+        branch = cls(list(path.turns), overlay, usage.of_turns(path.turns), overlay.size - saved)
+        branch._count(path.turns)
+        return branch
 
     @property
     def last(self) -> TurnRecord | None:
@@ -68,6 +72,12 @@ class Branch:
             self.unsaved_bytes += self.overlay.size - before
             self.path.append(turn)
         self.tokens = tokens
+        self._count(turns)
+
+    def _count(self, turns: Iterable[TurnRecord]) -> None:
+        for turn in turns:
+            for call in turn.tool_calls:
+                self.calls[call.name] = self.calls.get(call.name, 0) + 1
 
     def wants_snapshot(self) -> bool:
         """Whether reading the deltas back costs more than reading the whole overlay would."""

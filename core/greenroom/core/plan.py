@@ -225,6 +225,7 @@ def set_scene(plan: Plan, agent: Agent, scenario: Scenario, time_left: float) ->
         clock=scenario.clock.after(plan.depth),
         world=WorldTurn(Base(scenario.seed, plan.branch.overlay)),
         time_left=time_left,
+        script=scenario.script(plan.depth + 1, plan.branch.calls),
     )
 
 

@@ -8,9 +8,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+import msgspec
+
 from greenroom.core.chance import STORY_START, Clock
 from greenroom.core.overlay import Seed
 from greenroom.core.plain import to_json
+from greenroom.core.script import Rule, Rules, TurnScript
 
 DEFAULT = "default"
 
@@ -43,6 +46,8 @@ class Scenario:
     """The same for the user's metadata."""
     instructions: str = ""
     """Context for the agent, ahead of the request's own."""
+    tools: Rules = field(default_factory=dict)
+    """How tools behave that do not behave as they are."""
     text: str = field(init=False)
     """As JSON, the starting world by its hash: what `Store.put_seed` keeps for the sessions that run in it."""
     sha: str = field(init=False)
@@ -51,6 +56,10 @@ class Scenario:
         text = to_json(_resolved(self), f"scenario {self.id}")
         object.__setattr__(self, "text", text)
         object.__setattr__(self, "sha", hashlib.sha256(text.encode()).hexdigest())
+
+    def script(self, turn: int, earlier: Mapping[str, int]) -> TurnScript | None:
+        """For the n-th turn of a path on which each tool was called so often before; None: all tools are as they are."""
+        return TurnScript(self.tools, turn, earlier) if self.tools else None
 
 
 def _resolved(scenario: Scenario) -> dict[str, Any]:
@@ -68,6 +77,7 @@ def _resolved(scenario: Scenario) -> dict[str, Any]:
         "profile": scenario.profile,
         "metadata": scenario.metadata,
         "instructions": scenario.instructions,
+        "tools": msgspec.to_builtins(scenario.tools),
     }
 
 
@@ -88,6 +98,7 @@ def read_scenario(text: str, seed: Seed) -> Scenario:
         profile=data["profile"],
         metadata=data["metadata"],
         instructions=data["instructions"],
+        tools=msgspec.convert(data["tools"], dict[str, tuple[Rule, ...]]),
     )
 
 

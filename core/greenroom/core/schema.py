@@ -4,9 +4,10 @@ import inspect
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
+from pydantic_core import to_jsonable_python
 
 _ARGUMENT = re.compile(r"^\s+(\w+)(?:\s*\([^)]*\))?:\s*(.+)$")
 
@@ -52,6 +53,18 @@ class Signature:
             return dict(zip(self.names, self.model.model_validate(arguments).__dict__.values(), strict=True))
         except ValidationError as error:
             details = (f"{'.'.join(map(str, e['loc'])) or 'arguments'}: {e['msg']}" for e in error.errors())
+            raise InvalidArguments("; ".join(details)) from None
+
+    def taken(self, name: str, value: Any) -> Any:
+        """One argument as the tool gets it, in JSON's terms. Raises `InvalidArguments` where the tool does not take it."""
+        field = self.model.model_fields[f"p{self.names.index(name) + 1}"]
+        annotated: Any = Annotated
+        kind: Any = annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
+        adapter: TypeAdapter[Any] = TypeAdapter(kind)
+        try:
+            return to_jsonable_python(adapter.validate_python(value), fallback=str)
+        except ValidationError as error:
+            details = (f"{''.join(f'{part}: ' for part in e['loc'])}{e['msg']}" for e in error.errors())
             raise InvalidArguments("; ".join(details)) from None
 
 

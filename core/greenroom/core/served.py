@@ -1,17 +1,21 @@
 """The agent a core serves, with what its turns share."""
 
+import asyncio
 import json
 from collections import OrderedDict
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from greenroom.core.agent import Agent, AgentError
-from greenroom.core.errors import StoreUnavailable
+from greenroom.core.errors import InvalidRequest, StoreUnavailable
 from greenroom.core.limits import Limits
 from greenroom.core.overlay import Seed
 from greenroom.core.ports import Store
 from greenroom.core.records import ScenarioRef, Start
-from greenroom.core.scenario import DEFAULT, ClockRule, Scenario, Scenarios, read_scenario
+from greenroom.core.scenario import Scenario, Scenarios, read_scenario
+from greenroom.core.scenario_files.load import Loaded, load_scenarios
+from greenroom.core.scenario_files.sources import Source
 from greenroom.core.turn import Backstage, Turn
 
 _TOOL_THREADS = 2  # for each turn in flight
@@ -19,13 +23,21 @@ _OLDER_KEPT = 32
 
 
 class Served:
-    """One agent under its AGENT argument, its starting worlds read once. Raises `AgentError` for one that cannot be served."""
+    """One agent under its AGENT argument, its starting worlds read once. Raises `AgentError` for one that cannot be served.
 
-    def __init__(self, agent: Agent, agent_id: str, limits: Limits) -> None:
+    `sources` are scenarios beside the agent's own. `strict`: an id that no scenario has is refused.
+    """
+
+    def __init__(
+        self, agent: Agent, agent_id: str, limits: Limits, sources: Sequence[Source] = (), *, strict: bool = False
+    ) -> None:
         check_tools(agent)
         self.agent = agent
         self.id = agent_id
-        self.scenarios = Scenarios(Scenario(DEFAULT, agent.load_world(), clock=ClockRule(agent.story_start)))
+        self._sources = sources
+        self._strict = strict
+        self.loaded: Loaded = load_scenarios(agent, sources)
+        """The scenarios as they were read last, with what was wrong."""
         # Apart, and as many as may be needed: agents that are plain functions wait in their threads for tools that need
         # threads too. Threads are made when they are first wanted.
         self.executor = ThreadPoolExecutor(limits.max_in_flight, thread_name_prefix="greenroom-agent")
@@ -39,10 +51,20 @@ class Served:
 
     async def start(self, store: Store) -> None:
         """Stores the scenarios with their starting worlds and runs the agent's start-up functions."""
-        for scenario in self.scenarios:
-            await store.put_seed(scenario.seed.sha, scenario.seed.text)
-            await store.put_seed(scenario.sha, scenario.text)
+        await _store(self.scenarios, store)
         await self.agent.startup()
+
+    @property
+    def scenarios(self) -> Scenarios:
+        return self.loaded.scenarios
+
+    async def reload(self, store: Store) -> Loaded:
+        """Reads scenarios and worlds again, for the starts to come; what has begun keeps its own. Raises `AgentError` or
+        `StoreUnavailable`; then all is as it was."""
+        loaded = await asyncio.to_thread(load_scenarios, self.agent, self._sources)
+        await _store(loaded.scenarios, store)
+        self.loaded = loaded
+        return loaded
 
     async def stop(self) -> None:
         await self.agent.shutdown()
@@ -50,8 +72,14 @@ class Served:
             executor.shutdown(wait=False, cancel_futures=True)
 
     def begin(self, asked: str) -> Start:
-        """A start in the scenario that was asked for ("": none was), or in the default one."""
+        """A start in the scenario that was asked for ("": none was), or in the default one. Raises `InvalidRequest`."""
         found = self.scenarios.find(asked) if asked else self.scenarios.default
+        if found is None and self._strict:
+            near = self.scenarios.nearest(asked)
+            hint = f"; did you mean {' or '.join(near)}?" if near else ""
+            raise InvalidRequest(
+                f"metadata.scenario_id: there is no scenario {asked!r}{hint}", field="metadata.scenario_id"
+            )
         scenario = found or self.scenarios.default
         return Start(ScenarioRef(scenario.id, asked, found is not None), scenario.sha, scenario.seed.sha)
 
@@ -80,6 +108,12 @@ def check_tools(agent: Agent) -> None:
             tool.signature.schema()
         except Exception as error:  # annotations are the author's, and pydantic has many ways to refuse one
             raise AgentError(f"agent {agent.name}, tool {tool.name}: {error}") from error
+
+
+async def _store(scenarios: Scenarios, store: Store) -> None:
+    texts = {scenario.seed.sha: scenario.seed.text for scenario in scenarios}
+    texts |= {scenario.sha: scenario.text for scenario in scenarios}
+    await asyncio.gather(*(store.put_seed(sha, text) for sha, text in texts.items()))
 
 
 async def _stored(store: Store, sha: str) -> str:

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
@@ -44,7 +44,7 @@ def failure_of(error: BaseException, tool: Tool[..., Any] | None) -> tuple[str, 
 class Execution:
     """One call while it runs."""
 
-    __slots__ = ("_arguments", "_id", "_name", "_number", "_started", "touches", "turn")
+    __slots__ = ("_arguments", "_id", "_name", "_number", "_started", "scripted_by", "touches", "turn")
 
     def __init__(self, turn: "Turn", number: int, name: str, arguments: Mapping[str, Any], call_id: str) -> None:
         self.turn = turn
@@ -53,6 +53,7 @@ class Execution:
         self._number = number
         self._name = name
         self._id = call_id
+        self.scripted_by = ""
         self._started = perf_counter_ns()
 
     @property
@@ -73,6 +74,7 @@ class Execution:
             (started - self.turn.started_ns) // 1000,
             (perf_counter_ns() - started) // 1000,
             changes,
+            self.scripted_by,
         )
 
 
@@ -165,16 +167,25 @@ class Toolbox:
         return text
 
     async def _run(self, tool: Tool[..., Any], arguments: Mapping[str, Any], running: Execution) -> Any:
-        signature = tool.signature
-        given = signature.validated(arguments)
-        for name, kind in signature.injected.items():
+        script = self._turn.scene.script
+        number = script.count(tool.name) if script else 0
+        given = tool.signature.validated(arguments)
+        rule = script.decide(tool.name, number, given) if script else None
+        if rule is None:
+            work = self._work(tool, given, running)
+        else:
+            running.scripted_by = rule.by
+            work = rule.play(partial(self._work, tool, given, running))
+        return await (work if tool.timeout is None else asyncio.wait_for(work, tool.timeout))
+
+    def _work(self, tool: Tool[..., Any], given: dict[str, Any], running: Execution) -> Awaitable[Any]:
+        for name, kind in tool.signature.injected.items():
             given[name] = kind.for_call(running)
         if tool.is_async:
-            work = tool.function(**given)
-        else:
-            runner = partial(copy_context().run, partial(tool.function, **given))
-            work = asyncio.get_running_loop().run_in_executor(self._executor, runner)
-        return await (work if tool.timeout is None else asyncio.wait_for(work, tool.timeout))
+            work: Awaitable[Any] = tool.function(**given)
+            return work
+        runner = partial(copy_context().run, partial(tool.function, **given))
+        return asyncio.get_running_loop().run_in_executor(self._executor, runner)
 
 
 def _is_stopping(error: BaseException) -> bool:

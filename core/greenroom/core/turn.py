@@ -21,6 +21,7 @@ from greenroom.core.limits import Limits
 from greenroom.core.plain import to_json
 from greenroom.core.records import Message, TurnRecord
 from greenroom.core.schema import Injectable
+from greenroom.core.script import TurnScript
 from greenroom.core.toolbox import Toolbox
 from greenroom.core.tools import Tool, ToolFailed, User
 from greenroom.core.world import Touches, World, WorldTurn
@@ -50,6 +51,8 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     clock: Clock
     world: WorldTurn
     time_left: float
+    script: TurnScript | None = None
+    """How the scenario has tools behave; nothing that the agent sees."""
 
 
 @dataclass(frozen=True, slots=True)

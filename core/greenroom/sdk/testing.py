@@ -10,14 +10,16 @@ async def test_it_knows_the_order() -> None:
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from greenroom.core.agent import Agent, as_agent
+from greenroom.core.agent import Agent, AgentError, as_agent
 from greenroom.core.core import Core
 from greenroom.core.limits import Limits
 from greenroom.core.memory import MemoryStore
 from greenroom.core.records import Message, ToolCallRecord
 from greenroom.core.request import NOBODY, TurnReply, TurnRequest
+from greenroom.core.scenario_files.sources import Folder
 from greenroom.core.served import Served
 
 Said = str | Sequence[Mapping[str, Any]]
@@ -48,14 +50,22 @@ async def play(
     metadata: Mapping[str, Any] | None = None,
     user_metadata: Mapping[str, Any] | None = None,
     profile: Mapping[str, Any] | None = None,
+    scenarios: str | Path | Sequence[Mapping[str, Any]] | None = None,
 ) -> list[PlayedReply]:
     """Runs a session of an agent in memory, one turn a request, and returns the replies.
 
-    `metadata` goes with every request; `profile` and `user_metadata` are what `POST /users` would have given. Raises what a
-    client would be told: a `GreenroomError`.
+    `metadata` goes with every request; `profile` and `user_metadata` are what `POST /users` would have given. `scenarios`
+    are those that `metadata["scenario_id"]` may name beside the agent's own: a folder of files, or what stands in such
+    files; then an id that none has is refused. Raises what a client would be told, a `GreenroomError`, and `AgentError`
+    with every mistake of the scenarios.
     """
     limits = Limits()
-    core = Core(Served(as_agent(agent, "agent"), "agent", limits), MemoryStore(), limits)
+    source = Folder(Path(scenarios)) if isinstance(scenarios, str | Path) else scenarios
+    sources = [] if source is None else [source]
+    served = Served(as_agent(agent, "agent"), "agent", limits, sources, strict=bool(sources))
+    if served.loaded.mistakes:
+        raise AgentError("\n".join(map(str, served.loaded.mistakes)))
+    core = Core(served, MemoryStore(), limits)
     await core.start()
     try:
         if user_id and (profile is not None or user_metadata is not None):
