@@ -7,7 +7,7 @@ from typing import Literal
 from placing_doors import Message
 from placing_model import Turn
 
-Keeping = Literal["as it came", "text alone", "trimmed", "reworded", "opened up"]
+Keeping = Literal["as it came", "text alone", "trimmed", "reworded", "in pieces", "opened up"]
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,8 @@ def reply_of(turn: Turn, kept: Mapping[int, Message], keeping: Keeping) -> list[
             return [assistant(turn.reply[: len(turn.reply) // 2])]
         case "reworded":
             return [assistant(f"It said: {turn.reply}")]
+        case "in pieces":
+            return [assistant(piece) for piece in turn.reply.split(" ", 1)]
     calls = [
         {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
         for call in turn.calls

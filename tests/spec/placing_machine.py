@@ -26,7 +26,7 @@ SAID = st.lists(TEXTS, min_size=1, max_size=2).map(tuple) | TEXTS.map(lambda tex
 CONTEXT = st.sampled_from([(), (), ("be kind",), ("be brief", "a document")])
 MANNERS = st.builds(
     Manner,
-    st.sampled_from(["as it came", "text alone", "trimmed", "reworded", "opened up"]),
+    st.sampled_from(["as it came", "text alone", "trimmed", "reworded", "in pieces", "opened up"]),
     st.booleans(),
 )
 WHICH = st.integers(0, 30)
