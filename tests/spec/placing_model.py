@@ -21,6 +21,7 @@ class Feature(Enum):
     HISTORY_WITHOUT_ID = "a carried history finds its session without an id (CHAT-14)"
     RETRY_COUNT = "x-stainless-retry-count finds what was committed for a lower count (CHAT-15)"
     FORK = "POST /v1/sessions {from} (SESSION-03)"
+    ANY_BRANCH = "a branch is found however many others have the same user texts (CHAT-13)"
     STREAMED_REPLAY_IS_MARKED = "a reply that is streamed again says so (CHAT-15)"
     CARRIED_IS_SEEN = "an agent sees the carried texts, not the stored ones (CHAT-12)"
 

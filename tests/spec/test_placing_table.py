@@ -65,6 +65,9 @@ CLAUSES: dict[str, Row] = {
     "and that may be the current one": Row(TWO_STARTS, "hi / @3 / go", "continued", 3),
     "then the current branch": Row([*TWO_STARTS, "hi / @1 / go"], "hi / oh / on", "went_back", 1),
     "then the newest": Row([*TWO_STARTS, "no"], "hi / oh / on", "went_back", 3),
+    "the current branch also where the replies match on both": Row(
+        ["hush", "hush / @1 / yes", "hush", "hush / @1 / yes / @2 / go"], "hush / @1 / on", "went_back", 1
+    ),
     "so does it go when only a part is known": Row(
         [*TWO_STARTS, "no"], "hi / @1 / x / y / on", "adopted", 1, adopted=1
     ),
