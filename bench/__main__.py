@@ -21,6 +21,7 @@ from uuid import uuid4
 
 from bench.load import Client, Load, Target, at_rate, quantiles_ms, saturate
 from bench.meter import cpu_seconds, memory_mb, tree
+from bench.placing import measure
 from bench.servers import echo, postgres, sandbox
 
 _RESULTS = Path(__file__).parent / "results" / "latest.json"
@@ -35,10 +36,11 @@ class Plan:
     rate_seconds: float
     long_session: int
     memory_turns: int
+    placing_turns: int
 
 
-FULL = Plan(rounds=3, seconds=8, rate_seconds=60, long_session=1000, memory_turns=100_000)
-QUICK = Plan(rounds=1, seconds=4, rate_seconds=10, long_session=200, memory_turns=10_000)
+FULL = Plan(rounds=3, seconds=8, rate_seconds=60, long_session=1000, memory_turns=100_000, placing_turns=10_000)
+QUICK = Plan(rounds=1, seconds=4, rate_seconds=10, long_session=200, memory_turns=10_000, placing_turns=2000)
 
 
 @dataclass(slots=True)
@@ -156,6 +158,22 @@ async def many_turns(target: Target, turns: int, sessions: int, parallel: int = 
     client.close()
 
 
+def measure_placing(report: Report, plan: Plan) -> None:
+    """A request that is placed among many equal paths, against the same one in a session of a dozen turns."""
+    with sandbox() as (ours, _):
+        report_placing(report, plan, "SQLite", ours)
+    with postgres() as (url, pid), sandbox(url, extra_pids=(pid,)) as (ours, _):
+        report_placing(report, plan, "PostgreSQL", ours)
+
+
+def report_placing(report: Report, plan: Plan, database: str, target: Target) -> None:
+    turns, equal = plan.placing_turns, plan.placing_turns * 3 // 10
+    placing = measure(target, turns=turns, equal=equal, requests=plan.placing_turns // 40)
+    name = f"placed among {turns:,} turns, {equal:,} equal paths / among 10, {database}"
+    shown = f"{placing.ratio:.2f} × ({placing.large_ms:.1f} ms)"
+    report.add(name, placing.ratio, shown, "≤ 1.3 ×")
+
+
 def health_while_saturated(target: Target, seconds: int) -> float:
     """p99 in milliseconds of `GET /health`, asked twenty times a second."""
     load = threading.Thread(target=saturate, args=(target,), kwargs={"seconds": seconds})
@@ -185,6 +203,7 @@ PARTS = {
     "postgres": measure_postgres,
     "long": measure_long_sessions,
     "memory": measure_memory,
+    "placing": measure_placing,
 }
 
 
