@@ -202,6 +202,8 @@ async def test_a_turn_is_read_back_as_it_was_answered(serve: Serve) -> None:
         False,
     )
     assert [change.key for change in read.changes] == ["one\ntwo\u0000ü"]
+    assert [message.role for message in read.seen] == ["user", "user"]
+    read.ClearField("seen")  # of a single turn alone
     assert list((await core.turns()).turns) == [read]
     session = await get(core)
     assert (session.agent, session.turn_count, session.head, session.user_id) == ("noting", 1, 1, "ann")

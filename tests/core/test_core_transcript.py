@@ -214,14 +214,14 @@ async def seen_by(serve: Serve, *requests: list[turn_pb2.Message]) -> list[Any]:
     return seen
 
 
-async def test_what_an_agent_sees_is_the_transcript_completed_with_the_stored_tool_calls(serve: Serve) -> None:
+async def test_what_an_agent_sees_is_the_carried_transcript_completed_with_the_stored_tool_calls(serve: Serve) -> None:
     [_, (wire, _)] = await seen_by(serve, messages(["u a"]), messages(["s kind", "u a", "a reworded", "u b"]))
     assert [(one["role"], one["content"]) for one in wire] == [
         ("system", "kind"),
         ("user", "a"),
         ("assistant", None),
         ("tool", "1"),
-        ("assistant", "1"),
+        ("assistant", "reworded"),
         ("user", "b"),
     ]
     [call] = wire[2]["tool_calls"]

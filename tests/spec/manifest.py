@@ -82,7 +82,7 @@ CONTRACT: dict[str, Entry] = {
         "spec/test_turn_cases::test_the_same_turns_have_the_same_answers_through_every_door",
         "spec/test_whole_chat::test_a_transcript_goes_on_goes_back_and_starts_over_with_its_world",
         "core/test_core_transcript::test_a_client_that",
-        "core/test_core_transcript::test_what_an_agent_sees_is_the_transcript_completed_with_the_stored_tool_calls",
+        "core/test_core_transcript::test_what_an_agent_sees_is_the_carried_transcript_completed_with_the_stored_tool_calls",
     ),
     "CHAT-13": proved(
         "spec/test_whole_chat::test_a_transcript_goes_on_goes_back_and_starts_over_with_its_world",

@@ -14,13 +14,12 @@ from storage_samples import (
     a_session,
     a_turn,
     a_user,
-    digest,
     first,
     following,
 )
 
 from greenroom.core.ports import DuplicateAttempt, MissingSession, StaleSession, Store
-from greenroom.core.records import Candidate, Path, ScenarioRef, Snapshot, Start, TurnCommit, TurnRecord
+from greenroom.core.records import Path, ScenarioRef, Snapshot, Start, TurnCommit, TurnRecord
 
 
 async def all_turns(store: Store, key: int) -> tuple[TurnRecord, ...]:

@@ -95,7 +95,13 @@ class CoreProcess:
             served = Served(agent, settings.agent, limits)
         except AgentError as problem:
             raise CannotStart(f"agent {settings.agent}: {problem}") from None
-        return Core(served, store, limits, replace_existing_users=settings.users_existing == "replace")
+        return Core(
+            served,
+            store,
+            limits,
+            replace_existing_users=settings.users_existing == "replace",
+            evaluation_keys=settings.evaluation_keys,
+        )
 
     def _listeners(self) -> Listeners:
         settings = self._settings

@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from greenroom.cli.keys import parse_keys, parse_tool_traces
 from greenroom.cli.values import Bytes, Rate, Seconds, Words
+from greenroom.core.evaluation import DERIVED
 
 FILE = "greenroom.toml"
 PREFIX = "GREENROOM_"
@@ -114,6 +115,10 @@ class Settings(BaseSettings):
     users_existing: Annotated[Literal["replace", "conflict"], _SERVE_CORE] = Field(
         "replace", description="What creating a user again with another body does: replace it, or answer 409."
     )
+    evaluation_keys: Annotated[Words, _SERVE_CORE] = Field(
+        tuple(DERIVED),
+        description="What is derived into `evaluation_metadata` (docs/evaluation.md); `none` leaves it to the agent.",
+    )
 
     max_body: Annotated[Bytes, _SERVE_EDGE] = Field(1024**2, description="Largest request body.")
     max_in_flight: Annotated[Count, _ALL] = Field(256, description="Turns that run at once.")
@@ -160,6 +165,14 @@ class Settings(BaseSettings):
     @classmethod
     def _traces_are_readable(cls, value: str) -> str:
         parse_tool_traces(value)
+        return value
+
+    @field_validator("evaluation_keys")
+    @classmethod
+    def _keys_can_be_derived(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = [name for name in value if name not in DERIVED and value != ("none",)]
+        if unknown:
+            raise ValueError(f"{', '.join(unknown)}: cannot be derived; there are {', '.join(DERIVED)}, or `none`")
         return value
 
     @field_validator("tls_cert", "tls_key", "core_tls_ca", "core_tls_cert", "core_tls_key")

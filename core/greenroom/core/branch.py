@@ -37,13 +37,18 @@ class Branch:
         if number == 0:
             return cls.empty()
         path = await store.load_path(session, number)
-        overlay = Overlay.restore(path.snapshot)
+        return cls.of(path.turns, path.snapshot)
+
+    @classmethod
+    def of(cls, turns: Sequence[TurnRecord], snapshot: Snapshot | None = None) -> "Branch":
+        """The branch that these turns make, the newest snapshot among them given."""
+        overlay = Overlay.restore(snapshot)
         saved = overlay.size
-        for turn in path.turns:
-            if path.snapshot is None or turn.number > path.snapshot.turn:
+        for turn in turns:
+            if snapshot is None or turn.number > snapshot.turn:
                 overlay.apply(turn.changes)
-        branch = cls(list(path.turns), overlay, usage.of_turns(path.turns), overlay.size - saved)
-        branch._count(path.turns)
+        branch = cls(list(turns), overlay, usage.of_turns(turns), overlay.size - saved)
+        branch._count(turns)
         return branch
 
     @property

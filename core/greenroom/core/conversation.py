@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, overload
 
 from greenroom.core.records import Message, ToolCallRecord, TurnRecord
+from greenroom.core.transcript import Exchange, spoken
 
 
 class Conversation(Sequence[Message]):
@@ -53,12 +54,50 @@ def _wire(message: Message) -> dict[str, Any]:
 def past_messages(turns: Iterable[TurnRecord]) -> Iterator[Message]:
     """A path's messages. Tool calls stand between the user's message and the reply, as a model would have made them."""
     for turn in turns:
-        yield from (message for message in turn.messages if message.role not in ("system", "developer"))
-        if turn.tool_calls:
-            yield Message("assistant", None, tool_calls_json=json.dumps([_call(call) for call in turn.tool_calls]))
-            for call in turn.tool_calls:
-                yield Message("tool", call.result_json, tool_call_id=call.id)
+        yield from spoken(turn.messages)
+        yield from _tool_messages(turn)
         yield Message("assistant", turn.reply)
+
+
+def carried_messages(past: Iterable[Exchange], turns: Iterable[TurnRecord | None]) -> Iterator[Message]:
+    """A carried transcript's messages as they came, with the stored tool calls of the turns that are recognised in it."""
+    for exchange, turn in zip(past, turns, strict=True):
+        yield from exchange.messages
+        if turn is None or not turn.tool_calls:
+            yield from exchange.answers
+            continue
+        yield from _tool_messages(turn)
+        yield from (
+            Message("assistant", message.content, message.name)
+            for message in exchange.answers
+            if message.role == "assistant" and message.content
+        )
+
+
+def conversation_of(
+    carried: Sequence[Exchange], past: Sequence[TurnRecord | None], input: Iterable[Message]
+) -> list[Message]:
+    """What an agent sees: the carried transcript, else the path's turns; and what the user just said."""
+    if carried:
+        return [*carried_messages(carried, past), *spoken(input)]
+    return [*past_messages(turn for turn in past if turn is not None), *spoken(input)]
+
+
+def is_stored(past: Sequence[Exchange], turns: Sequence[TurnRecord | None]) -> bool:
+    """Whether a carried transcript says word for word what is stored."""
+    for exchange, turn in zip(past, turns, strict=True):
+        if turn is None or exchange.reply != turn.reply:
+            return False
+        if exchange.messages != turn.messages and exchange.messages != tuple(spoken(turn.messages)):
+            return False
+    return True
+
+
+def _tool_messages(turn: TurnRecord) -> Iterator[Message]:
+    if turn.tool_calls:
+        yield Message("assistant", None, tool_calls_json=json.dumps([_call(call) for call in turn.tool_calls]))
+        for call in turn.tool_calls:
+            yield Message("tool", call.result_json, tool_call_id=call.id)
 
 
 def _call(call: ToolCallRecord) -> dict[str, Any]:

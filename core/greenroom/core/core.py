@@ -1,7 +1,12 @@
 """One core: an agent, its store, and the use cases between them."""
 
+from collections.abc import Collection
+
 from greenroom.core.branch import Cache
+from greenroom.core.evaluation import DERIVED, Evaluation
 from greenroom.core.limits import Limits
+from greenroom.core.openings import Openings
+from greenroom.core.parts import Parts
 from greenroom.core.ports import Store
 from greenroom.core.served import Served
 from greenroom.core.sessions import Sessions
@@ -12,17 +17,28 @@ from greenroom.core.users import Users
 
 
 class Core:
-    """Wires the use cases. `start` once before the first turn, `stop` after the last one."""
+    """Wires the use cases. `start` once before the first turn, `stop` after the last one. `evaluation_keys` are those that
+    are derived from a turn's record."""
 
-    def __init__(self, served: Served, store: Store, limits: Limits, *, replace_existing_users: bool = True) -> None:
+    def __init__(
+        self,
+        served: Served,
+        store: Store,
+        limits: Limits,
+        *,
+        replace_existing_users: bool = True,
+        evaluation_keys: Collection[str] = tuple(DERIVED),
+    ) -> None:
         self.served = served
         self.store = store
         self.limits = limits
-        cache, tickets = Cache(limits.cache_bytes), Tickets()
         self.users = Users(store, limits, replace_existing=replace_existing_users)
-        self.sessions = Sessions(served, store, self.users, cache, tickets, limits)
-        self.tools = ToolDesk(served, store, self.users, self.sessions, limits)
-        self.turns = Turns(served, store, self.users, cache, tickets, limits)
+        cache, tickets = Cache(limits.cache_bytes), Tickets()
+        parts = Parts(served, store, self.users, cache, tickets, limits, Evaluation(evaluation_keys))
+        self.sessions = Sessions(parts)
+        self.openings = Openings(parts)
+        self.tools = ToolDesk(parts, self.sessions)
+        self.turns = Turns(parts)
 
     async def start(self) -> None:
         """Opens the store and starts the agent. Raises `StoreUnavailable`, or what the agent's start-up raises."""

@@ -8,14 +8,13 @@ import msgspec
 
 from greenroom.core.errors import InvalidRequest, LimitExceeded
 from greenroom.core.limits import Limits
-from greenroom.core.records import Message
 from greenroom.core.request import TurnRequest, check_id, read_object
 from greenroom.core.transcript import Carried, read_messages
 from greenroom.core.waiting import SessionName
 
 
 class Intake(msgspec.Struct):
-    """What is known of a request by itself. `session_id` is given or minted; `queue_name` is what it waits under."""
+    """What is known of a request by itself. `session_id` is given or minted."""
 
     request: TurnRequest
     carried: Carried
@@ -25,12 +24,26 @@ class Intake(msgspec.Struct):
     attempt_id: str
     idempotency_key: str
     """Scoped to the API key (CHAT-15); "" when there is none."""
-    queue_name: SessionName
     minted: bool
+    found: "Found | None" = None
+    """Where the conversation of a request without session id was found (CHAT-14)."""
+    key_source: tuple[str, bytes] | None = None
+    """What the keys of its tool calls are made from: the same when it has to be run once more."""
 
     @property
     def name(self) -> SessionName:
         return (self.request.principal.namespace, self.session_id)
+
+    @property
+    def flight_key(self) -> tuple[SessionName, bytes]:
+        return (self.name, self.request_hash)
+
+
+class Found(msgspec.Struct, frozen=True, gc=False):
+    """A turn of a session, by the session's own key: its id may be deleted and used again."""
+
+    session_key: int
+    turn: int
 
 
 def read_request(request: TurnRequest, limits: Limits) -> Intake:
@@ -45,29 +58,25 @@ def read_request(request: TurnRequest, limits: Limits) -> Intake:
     read_object(request.options_json, "options", limits)
     attempt_id = request.attempt_id or secrets.token_hex(16)
     principal = request.principal
-    session_id = request.session_id or minted_id(attempt_id)
-    queue_name = (principal.namespace, session_id)
     idempotency_key = ""
     if request.idempotency_key:
         idempotency_key = f"{len(principal.key_name)}:{principal.key_name}:{request.idempotency_key}"
-        if not request.session_id:
-            queue_name = (principal.namespace, f"/{idempotency_key}")
     return Intake(
         request,
         read_messages(request.messages),
-        session_id,
+        request.session_id or minted_id((idempotency_key and f"/{idempotency_key}") or attempt_id),
         asked_scenario(metadata),
-        request_hash(request.user_id, request.messages),
+        request_hash(request),
         attempt_id,
         idempotency_key,
-        queue_name,
         not request.session_id,
     )
 
 
-def minted_id(attempt_id: str) -> str:
-    """A session id; always the same for an attempt, so that a repeated one finds what its first one opened."""
-    return "session_" + hashlib.blake2b(attempt_id.encode(), digest_size=12).hexdigest()
+def minted_id(source: str) -> str:
+    """A session id; always the same for an attempt or an idempotency key, so that a repeated one finds what its first one
+    opened."""
+    return "session_" + hashlib.blake2b(source.encode(errors="replace"), digest_size=12).hexdigest()
 
 
 def asked_scenario(metadata: dict[str, object]) -> str:
@@ -76,9 +85,23 @@ def asked_scenario(metadata: dict[str, object]) -> str:
     return asked if isinstance(asked, str) else ""
 
 
-def request_hash(user_id: str, messages: Sequence[Message]) -> bytes:
-    """What makes two requests of a session the same: user and messages (CHAT-15)."""
-    parts = [user_id]
-    for message in messages:
+def request_hash(request: TurnRequest) -> bytes:
+    """What makes two requests of a session the same: user and messages; under an idempotency key, all of the body
+    (CHAT-15)."""
+    parts = [request.user_id]
+    for message in request.messages:
         parts += (message.role, message.content or "", message.tool_calls_json, message.tool_call_id)
+    if request.idempotency_key:
+        parts += (request.metadata_json, request.options_json)
+    return _hashed(parts)
+
+
+def nameless_hash(request: TurnRequest) -> bytes:
+    """What makes two requests without session id the same: whose they are, and all they say."""
+    principal = request.principal
+    whole = [principal.namespace, principal.key_name, request.metadata_json]
+    return _hashed([*whole, request_hash(request).hex()])
+
+
+def _hashed(parts: Sequence[str]) -> bytes:
     return hashlib.blake2b("\x00".join(parts).encode(errors="replace"), digest_size=16).digest()

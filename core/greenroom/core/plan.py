@@ -14,6 +14,7 @@ from greenroom.core import usage
 from greenroom.core.agent import Agent
 from greenroom.core.branch import Branch, Live
 from greenroom.core.chance import turn_seed
+from greenroom.core.forks import found_by
 from greenroom.core.intake import Intake, asked_scenario
 from greenroom.core.overlay import Base
 from greenroom.core.plain import to_json
@@ -29,8 +30,7 @@ from greenroom.core.records import (
 )
 from greenroom.core.request import Principal
 from greenroom.core.scenario import Scenario
-from greenroom.core.served import Served
-from greenroom.core.transcript import Carried, Exchange, Placement, hashes_after, user_key
+from greenroom.core.transcript import Carried, Exchange, Placed, Placement, hashes_after, user_key
 from greenroom.core.turn import Scene
 from greenroom.core.world import WorldTurn
 
@@ -46,7 +46,10 @@ class Plan(msgspec.Struct):
     branch: Branch
     user: UserRecord | None
     new_user: bool
+    copied: tuple[TurnRecord, ...]
+    """The turns that a session begins with that is forked now: already in `branch`, not yet stored."""
     adopted: tuple[TurnRecord, ...]
+    """Carried turns that were never here: to be stored with the turn."""
     number: int
     parent: int
     users_hash: bytes
@@ -61,11 +64,29 @@ class Plan(msgspec.Struct):
     said: str
     """What the turn is recognised by, when it is not the agent that opens."""
     tokens: int
-    """Those of the conversation up to and with what the user just said, system texts left out."""
+    """Those of the path up to and with what the user just said, system texts left out."""
+
+    @property
+    def recognised(self) -> Sequence[TurnRecord | None]:
+        """The path's turns; where the request carries history, the turn of each carried exchange, None for one that was
+        never here."""
+        path, carried = self.branch.path, self.intake.carried.past
+        if not carried:
+            return path
+        if self.placement.placed is Placed.WINDOW:
+            return path[len(path) - len(carried) :]
+        return [*path, *[None] * (len(carried) - len(path))]
 
 
 def plan_turn(
-    intake: Intake, here: Live, placement: Placement, user: UserRecord | None, *, known: bool, new_user: bool
+    intake: Intake,
+    here: Live,
+    placement: Placement,
+    user: UserRecord | None,
+    *,
+    known: bool,
+    new_user: bool,
+    copied: tuple[TurnRecord, ...] = (),
 ) -> Plan:
     """Numbers, hashes and context of the turn that is to run at the end of the branch `here`."""
     session, branch = here.record, here.branch
@@ -84,6 +105,7 @@ def plan_turn(
         branch=branch,
         user=user,
         new_user=new_user,
+        copied=copied,
         adopted=adopted,
         number=session.turn_count + len(adopted) + 1,
         parent=parent,
@@ -108,7 +130,7 @@ def context_of(carried: Carried, session: SessionRecord, branch: Branch) -> tupl
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):
-    """What an agent's turn came to, ready to be stored."""
+    """What an agent's turn came to, ready to be stored. Times in microseconds."""
 
     text: str
     confidence: float | None
@@ -116,6 +138,15 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     tool_calls: tuple[ToolCallRecord, ...]
     state_json: str
     changes: tuple[Change, ...]
+    seen_json: str
+    prompt_tokens: int
+    """Those of all that the agent saw."""
+    waited_us: int
+    ran_us: int
+
+    @property
+    def changed_bytes(self) -> int:
+        return sum([len(change.before or "") + len(change.after or "") for change in self.changes])
 
 
 class Opening(msgspec.Struct, frozen=True, gc=False):
@@ -126,10 +157,9 @@ class Opening(msgspec.Struct, frozen=True, gc=False):
     minted: bool
     user_id: str
     metadata_json: str
-    scenario_requested: str
 
 
-def new_session(opening: Opening, served: Served, user: UserRecord | None) -> SessionRecord:
+def new_session(opening: Opening, agent_id: str, start: Start) -> SessionRecord:
     """A session that is not stored yet."""
     now = datetime.now(UTC)
     return SessionRecord(
@@ -138,11 +168,11 @@ def new_session(opening: Opening, served: Served, user: UserRecord | None) -> Se
         session_id=opening.session_id,
         chat_id="chat_" + secrets.token_hex(12),
         user_id=opening.user_id,
-        agent=served.id,
+        agent=agent_id,
         minted=opening.minted,
         opened_by=opening.principal.key_name,
         metadata_json=opening.metadata_json or "{}",
-        start=served.begin(opening.scenario_requested or scenario_of_user(user)),
+        start=start,
         created_at=now,
         updated_at=now,
     )
@@ -190,6 +220,7 @@ def adopt(exchanges: Sequence[Exchange], session: SessionRecord, branch: Branch,
                 attempt_id=secrets.token_hex(16),
                 users_hash=users,
                 path_hash=path,
+                conversation_hash=found_by(session, path),
                 scenario=start.scenario,
                 start=None if parent or turns else start,
                 messages=exchange.messages,
@@ -205,12 +236,17 @@ def adopt(exchanges: Sequence[Exchange], session: SessionRecord, branch: Branch,
 def set_scene(plan: Plan, agent: Agent, scenario: Scenario, time_left: float) -> Scene:
     """What the agent gets to see and to hold."""
     request, session, user, last = plan.intake.request, plan.session, plan.user, plan.branch.last
+    seed = turn_seed(scenario.id, session.session_id, plan.path_hash, plan.said)
+    if plan.intake.key_source is None:
+        # every attempt to open a session mints another chat id
+        plan.intake.key_source = (session.chat_id if plan.known else f"/{session.namespace}", seed)
     return Scene(
         session_id=session.session_id,
         chat_id=session.chat_id,
         number=plan.number,
         input=plan.intake.carried.input,
-        past=(*plan.branch.path, *plan.adopted) if plan.adopted else plan.branch.path,
+        past=plan.recognised,
+        carried=plan.intake.carried.past,
         context=(scenario.instructions, *plan.context) if scenario.instructions else plan.context,
         instructions=agent.instructions,
         user_id=session.user_id,
@@ -219,9 +255,8 @@ def set_scene(plan: Plan, agent: Agent, scenario: Scenario, time_left: float) ->
         metadata_json=request.metadata_json or "{}",
         options_json=request.options_json or "{}",
         state_json=last.state_json if last else "{}",
-        seed=turn_seed(scenario.id, session.session_id, plan.path_hash, plan.said),
-        # every attempt to open a session mints another chat id
-        key_scope=session.chat_id if plan.known else f"/{session.namespace}",
+        seed=seed,
+        key_source=plan.intake.key_source,
         clock=scenario.clock.after(plan.depth),
         world=WorldTurn(Base(scenario.seed, plan.branch.overlay)),
         time_left=time_left,
@@ -234,7 +269,7 @@ def laid_over(own_json: str, defaults: Mapping[str, Any]) -> str:
     return to_json({**defaults, **json.loads(own_json)}) if defaults else own_json
 
 
-def build_commit(plan: Plan, outcome: Outcome, instructions: str, completion_id: str, duration_us: int) -> TurnCommit:
+def build_commit(plan: Plan, outcome: Outcome, completion_id: str, duration_us: int) -> TurnCommit:
     """The one atomic write of a turn."""
     intake, session = plan.intake, plan.session
     now = datetime.now(UTC)
@@ -242,15 +277,16 @@ def build_commit(plan: Plan, outcome: Outcome, instructions: str, completion_id:
     key = plan.said if carried.input else user_key((), outcome.text)
     users_hash, path_hash = hashes_after(plan.users_hash, plan.path_hash, key, outcome.text)
     context = plan.context
-    system = usage.of_texts(context) + (usage.of_texts((instructions,)) if instructions else 0)
     turn = TurnRecord(
         number=plan.number,
         parent=plan.parent,
         attempt_id=intake.attempt_id,
         idempotency_key=intake.idempotency_key,
         request_hash=intake.request_hash,
+        retry_count=intake.request.retry_count,
         users_hash=users_hash,
         path_hash=path_hash,
+        conversation_hash=found_by(session, path_hash),
         scenario=plan.start.scenario,
         start=None if plan.parent else plan.start,
         completion_id=completion_id,
@@ -263,31 +299,35 @@ def build_commit(plan: Plan, outcome: Outcome, instructions: str, completion_id:
         confidence=outcome.confidence,
         evaluation_json=outcome.evaluation_json,
         history=plan.placement.history,
+        placed=plan.placement.placed,
+        seen_json=outcome.seen_json,
         scenario_applied=_scenario_applied(plan),
-        prompt_tokens=plan.tokens + system,
+        prompt_tokens=outcome.prompt_tokens,
         completion_tokens=usage.tokens(outcome.text),
         state_json=outcome.state_json,
         changes=outcome.changes,
         tool_calls=outcome.tool_calls,
         created_at=now,
         duration_us=duration_us,
+        waited_us=outcome.waited_us,
+        ran_us=outcome.ran_us,
     )
-    changed = sum([len(change.before or "") + len(change.after or "") for change in outcome.changes])
     after = msgspec.structs.replace(
         session,
         version=session.version + 1,
         head=turn.number,
         turn_count=turn.number,
         transcript_mode=session.transcript_mode or carried.has_history,
-        changed_bytes=session.changed_bytes + changed,
+        changed_bytes=session.changed_bytes + outcome.changed_bytes,
         updated_at=now,
     )
     return TurnCommit(
         session=after,
         expected_version=session.version if plan.known else None,
-        turns=(*plan.adopted, turn),
+        turns=(*plan.copied, *plan.adopted, turn),
         snapshot=plan.branch.snapshot() if plan.branch.wants_snapshot() else None,
         new_user=plan.user if plan.new_user else None,
+        user_must_exist=not plan.known and plan.user is not None and not plan.new_user,
     )
 
 

@@ -126,7 +126,8 @@ class TurnRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     placed: str = ""
     """Why it was placed where it stands: see `transcript.py`."""
     seen_json: str = "{}"
-    """What the agent saw beside conversation and context: {"instructions": […], "user": {"profile", "metadata"}}."""
+    """What the agent saw beside the path's messages and the context: {"instructions": […], "user": {"profile", "metadata"},
+    "messages": […]}, each where there is any; `messages` are the carried ones, where they differ from the path's."""
     scenario_applied: bool | None = None
     prompt_tokens: int = 0
     completion_tokens: int = 0

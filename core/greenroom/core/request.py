@@ -38,6 +38,10 @@ class TurnRequest(msgspec.Struct, kw_only=True, gc=False):
     request_id: str = ""
     principal: Principal = NOBODY
     timeout: float | None = None
+    retry_count: int = 0
+    """How often the client has sent this request before."""
+    refused_at_us: int = 0
+    """When a repeated request was first refused before it came here, in microseconds since 1970; 0: not known."""
 
 
 class TurnReply(msgspec.Struct, frozen=True, gc=False):

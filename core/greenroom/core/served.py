@@ -13,7 +13,7 @@ from greenroom.core.limits import Limits
 from greenroom.core.overlay import Seed
 from greenroom.core.ports import Store
 from greenroom.core.records import ScenarioRef, Start
-from greenroom.core.scenario import Scenario, Scenarios, read_scenario
+from greenroom.core.scenario import ClockRule, Scenario, Scenarios, read_scenario
 from greenroom.core.scenario_files.load import Loaded, load_scenarios
 from greenroom.core.scenario_files.sources import Source
 from greenroom.core.turn import Backstage, Turn
@@ -87,10 +87,12 @@ class Served:
         """The scenario of a start, which keeps the one it began with. Raises `StoreUnavailable`."""
         scenario = self.scenarios.by_sha(start.scenario_sha) or self._older.get(start.scenario_sha)
         if scenario is None:
-            text = await _stored(store, start.scenario_sha)
             seed = next((known.seed for known in self.scenarios if known.seed.sha == start.seed_sha), None)
             if seed is None:
                 seed = Seed(_read(await _stored(store, start.seed_sha)))
+            if not start.scenario_sha:  # from before scenarios were kept
+                return Scenario(start.scenario.id, seed, clock=ClockRule(self.agent.story_start))
+            text = await _stored(store, start.scenario_sha)
             scenario = self._older[start.scenario_sha] = read_scenario(text, seed)
             if len(self._older) > _OLDER_KEPT:
                 self._older.popitem(last=False)

@@ -1,7 +1,6 @@
 """Sessions read back and looked after (SESSION-01..03)."""
 
 import hashlib
-import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -9,19 +8,23 @@ from typing import Any
 
 import msgspec
 
-from greenroom.core.branch import Branch, Cache, turn_bytes
-from greenroom.core.errors import InvalidRequest, SessionBusy, SessionNotFound, TurnNotFound, UserMismatch, UserNotFound
-from greenroom.core.intake import asked_scenario
-from greenroom.core.limits import Limits
+from greenroom.core.branch import Branch, turn_bytes
+from greenroom.core.errors import InvalidRequest, SessionBusy, SessionNotFound, TurnNotFound, UserNotFound
+from greenroom.core.evidence import seen_messages
 from greenroom.core.overlay import Base, Overlay, Seed, canonical
+from greenroom.core.parts import Parts
 from greenroom.core.plain import GONE, same, to_json
-from greenroom.core.plan import Opening, new_session
-from greenroom.core.ports import MissingSession, StaleSession, Store
-from greenroom.core.records import Change, FailedTurn, Page, SessionRecord, ToolCallRecord, TurnRecord, UserRecord
-from greenroom.core.request import Principal, check_id, read_object
-from greenroom.core.served import Served
-from greenroom.core.tickets import Tickets
-from greenroom.core.users import Users
+from greenroom.core.ports import MissingSession, StaleSession
+from greenroom.core.records import (
+    Change,
+    FailedTurn,
+    Message,
+    Page,
+    SessionRecord,
+    ToolCallRecord,
+    TurnRecord,
+)
+from greenroom.core.request import Principal, check_id
 
 Place = tuple[str, str | None]
 
@@ -39,6 +42,8 @@ class TurnPage:
     """The numbers on the path to the head; all others are superseded."""
     failed: Sequence[FailedTurn]
     next_token: str
+    seen: Sequence[Message] = ()
+    """Of a single turn: the conversation that its agent saw."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,48 +59,13 @@ class WorldView:
 class Sessions:
     """What can be done with sessions beside running their turns."""
 
-    def __init__(
-        self, served: Served, store: Store, users: Users, cache: Cache, tickets: Tickets, limits: Limits
-    ) -> None:
-        self._served = served
-        self._store = store
-        self._users = users
-        self._cache = cache
-        self._tickets = tickets
-        self._limits = limits
-
-    async def create(
-        self, principal: Principal, session_id: str, user_id: str, metadata_json: str
-    ) -> tuple[SessionRecord, bool]:
-        """Opens a session; True when it is new. Raises `UserMismatch` when it exists for another user."""
-        check_id(session_id, "session_id")
-        check_id(user_id, "user_id")
-        metadata = read_object(metadata_json, "metadata", self._limits)
-        namespace = principal.namespace
-        known = await self._store.load_session(namespace, session_id) if session_id else None
-        if known is None:
-            user = await self._users.find(namespace, user_id, fresh=True) if user_id else None
-            opening = Opening(
-                principal=principal,
-                session_id=session_id or "session_" + secrets.token_hex(12),
-                minted=not session_id,
-                user_id=user_id,
-                metadata_json=metadata_json,
-                scenario_requested=asked_scenario(metadata),
-            )
-            session = new_session(opening, self._served, user)
-            new_user = UserRecord(namespace, user_id, session.created_at) if user_id and user is None else None
-            try:
-                await self._store.create_session(session, new_user)
-            except StaleSession:  # somebody opened it meanwhile
-                known = await self.get(principal, session_id)
-            else:
-                if new_user is not None:
-                    self._users.created(new_user)
-                return session, True
-        if user_id and known.user_id and user_id != known.user_id:
-            raise UserMismatch(f"session {session_id} belongs to another user", field="user_id")
-        return known, False
+    def __init__(self, parts: Parts) -> None:
+        self._served = parts.served
+        self._store = parts.store
+        self._users = parts.users
+        self._cache = parts.cache
+        self._tickets = parts.tickets
+        self._limits = parts.limits
 
     async def get(self, principal: Principal, session_id: str) -> SessionRecord:
         """Raises `SessionNotFound`."""
@@ -131,7 +101,8 @@ class Sessions:
         turn = await self._store.load_turn(session, number)
         if turn is None:
             raise TurnNotFound(f"session {session_id} has no turn {number}", field="number")
-        return TurnPage(session, (turn,), await self._store.path_numbers(session), (), "")
+        current = await self._store.path_numbers(session)
+        return TurnPage(session, (turn,), current, (), "", await seen_messages(self._store, session, turn))
 
     async def tool_calls(
         self, principal: Principal, session_id: str, page_size: int, page_token: str

@@ -8,28 +8,25 @@ from greenroom.core.bounded import Overrun, bounded
 from greenroom.core.branch import Branch
 from greenroom.core.chance import turn_seed
 from greenroom.core.errors import NotFound, ToolNotFound, TurnTimeout
-from greenroom.core.limits import Limits
 from greenroom.core.overlay import Base
-from greenroom.core.ports import Store
+from greenroom.core.parts import Parts
 from greenroom.core.records import SessionRecord, ToolCallRecord, UserRecord
 from greenroom.core.request import Principal, check_id, read_object
-from greenroom.core.served import Served
 from greenroom.core.sessions import Sessions
 from greenroom.core.tools import Tool, ToolFailed
 from greenroom.core.turn import Scene, Turn
-from greenroom.core.users import Users
 from greenroom.core.world import WorldTurn
 
 
 class ToolDesk:
     """The agent's tools, for callers other than the agent."""
 
-    def __init__(self, served: Served, store: Store, users: Users, sessions: Sessions, limits: Limits) -> None:
-        self._served = served
-        self._store = store
-        self._users = users
+    def __init__(self, parts: Parts, sessions: Sessions) -> None:
+        self._served = parts.served
+        self._store = parts.store
+        self._users = parts.users
         self._sessions = sessions
-        self._limits = limits
+        self._limits = parts.limits
 
     def list(self) -> Sequence[Tool[..., Any]]:
         return self._served.agent.tools
@@ -85,6 +82,7 @@ class ToolDesk:
             number=session.turn_count + 1 if session else 1,
             input=(),
             past=branch.path,
+            carried=(),
             context=(),
             instructions=served.agent.instructions,
             user_id=user_id,
@@ -94,7 +92,7 @@ class ToolDesk:
             options_json="{}",
             state_json=last.state_json if last else "{}",
             seed=turn_seed("aside", session_id, branch.hashes[1], ""),
-            key_scope=secrets.token_hex(16),  # no attempt of a turn's call
+            key_source=(secrets.token_hex(16), b""),  # no attempt of a turn's call
             clock=scenario.clock.after(len(branch.path)),
             world=WorldTurn(Base(scenario.seed, branch.overlay)),
             time_left=self._limits.turn_timeout,

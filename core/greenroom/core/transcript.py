@@ -1,10 +1,11 @@
-"""After which turn does a request stand? (CHAT-12, CHAT-13) Pure decisions; nothing else makes them.
+"""After which turn does a request stand? (CHAT-12..14) Pure decisions; nothing else makes them.
 
 A request carries history when an assistant message stands before its last user message. What it carries is cut into
 exchanges (the user's messages, then the replies), and a path is known by the rolling hash of its user texts, white space
 folded; a second hash takes the replies in, to tell branches apart.
 """
 
+import enum
 import hashlib
 from collections.abc import Iterable, Sequence
 
@@ -22,6 +23,8 @@ class Exchange(msgspec.Struct, frozen=True, gc=False):
 
     messages: tuple[Message, ...]
     reply: str
+    answers: tuple[Message, ...] = ()
+    """All that came between: the assistant's messages, with tool calls and their results where the client carries them."""
 
     @property
     def key(self) -> str:
@@ -35,6 +38,29 @@ class Carried(msgspec.Struct, frozen=True, gc=False):
     past: tuple[Exchange, ...]
     input: tuple[Message, ...]
     has_history: bool
+
+
+class Placed(enum.StrEnum):
+    """Why a turn stands where it stands; the rows of the table in docs/turns.md."""
+
+    FIRST = "first"
+    """The session's first request, without history."""
+    NEXT = "next"
+    """Without history, from a client that sends what is new."""
+    STARTED_OVER = "started_over"
+    """Without history, in transcript mode."""
+    PATH = "path"
+    """The carried history is a whole path from a start."""
+    WINDOW = "window"
+    """The carried history is the end of the current path: a trimmed window."""
+    PREFIX = "prefix"
+    """The carried history begins as a path does; the rest was never seen here."""
+    UNKNOWN = "unknown"
+    """Nothing of the carried history was ever seen here."""
+    CONVERSATION = "conversation"
+    """Without session id: the carried texts are those of a session that was opened without one (CHAT-14)."""
+    FORK = "fork"
+    """The same, but that session has gone on since: a new one was forked there."""
 
 
 class Standing(msgspec.Struct, frozen=True, gc=False):
@@ -53,6 +79,7 @@ class Placement(msgspec.Struct, frozen=True, gc=False):
 
     parent: int
     history: History
+    placed: Placed
     adopt: tuple[Exchange, ...] = ()
 
 
@@ -82,20 +109,17 @@ def read_messages(messages: Sequence[Message]) -> Carried:
     context: list[str] = []
     past: list[Exchange] = []
     users: list[Message] = []
-    replies: list[str] = []
-    answered = False
+    answers: list[Message] = []
     for message in messages:
         if message.role in ("system", "developer"):
             context.append(message.content or "")
         elif message.role == "user":
-            if answered:
-                past.append(Exchange(tuple(users), "\n".join(replies)))
-                users, replies, answered = [], [], False
+            if answers:
+                past.append(Exchange(tuple(users), reply_of(answers), tuple(answers)))
+                users, answers = [], []
             users.append(message)
-        elif message.role == "assistant":
-            answered = True  # with tool calls alone, too
-            if message.content is not None or not message.tool_calls_json:
-                replies.append(message.content or "")
+        elif message.role == "assistant" or (message.role == "tool" and answers):
+            answers.append(message)
         elif message.role != "tool":
             roles = "system, developer, user, assistant, tool"
             raise InvalidRequest(f"messages: role {message.role!r} is not one of {roles}", field="messages")
@@ -108,6 +132,21 @@ def read_messages(messages: Sequence[Message]) -> Carried:
     return Carried(tuple(context), tuple(past), tuple(users), bool(past))
 
 
+def spoken(messages: Iterable[Message]) -> list[Message]:
+    """The messages that are not system texts."""
+    return [message for message in messages if message.role not in ("system", "developer")]
+
+
+def reply_of(answers: Iterable[Message]) -> str:
+    """The text of a reply that came in these messages."""
+    texts = [
+        message.content or ""
+        for message in answers
+        if message.role == "assistant" and (message.content is not None or not message.tool_calls_json)
+    ]
+    return "\n".join(texts)
+
+
 def prefix_hashes(past: Sequence[Exchange]) -> list[tuple[bytes, bytes]]:
     """Both hashes after each carried exchange."""
     users, path, hashes = START, START, []
@@ -117,43 +156,63 @@ def prefix_hashes(past: Sequence[Exchange]) -> list[tuple[bytes, bytes]]:
     return hashes
 
 
+def conversation_hash(path_hash: bytes, namespace: str, key_name: str, user_id: str) -> bytes:
+    """What a conversation without session id is found by: its texts, and whose it is (CHAT-14)."""
+    return rolled(path_hash, namespace, key_name, user_id)
+
+
 def place_without_candidates(carried: Carried, standing: Standing) -> Placement | None:
     """The placement where the session's current path decides it alone; None: ask for candidates, then `place`."""
     if not carried.has_history:
-        if not standing.transcript_mode:
-            return Placement(standing.head, History.NEXT if standing.turn_count else History.NEW)
-        return Placement(0, History.STARTED_OVER)
+        if standing.transcript_mode:
+            return Placement(0, History.STARTED_OVER, Placed.STARTED_OVER)
+        if standing.turn_count:
+            return Placement(standing.head, History.NEXT, Placed.NEXT)
+        return Placement(0, History.NEW, Placed.FIRST)
     if not standing.turn_count:
-        return Placement(0, History.ADOPTED, carried.past)
+        return Placement(0, History.ADOPTED, Placed.UNKNOWN, carried.past)
     users, path = prefix_hashes(carried.past)[-1]
     if users == standing.head_users_hash and path == standing.head_path_hash:
-        return Placement(standing.head, History.CONTINUED)
+        return Placement(standing.head, History.CONTINUED, Placed.PATH)
     return None
 
 
 def place(carried: Carried, standing: Standing, candidates: Sequence[Candidate]) -> Placement:
     """Whole path from a start; else a run that ends at the newest turn; else as far as it goes from a start."""
     hashes = prefix_hashes(carried.past)
-    on_path = {turn.number for turn in standing.path}
-    whole = _best(candidates, hashes[-1], on_path)
+    known = _Known(standing.path, candidates)
+    whole = known.best(*hashes[-1])
     if whole is not None:
-        return Placement(whole, History.CONTINUED if whole == standing.head else History.WENT_BACK)
+        return Placement(whole, History.CONTINUED if whole == standing.head else History.WENT_BACK, Placed.PATH)
     if _ends_like(standing.path, carried.past):
-        return Placement(standing.head, History.CONTINUED)
+        return Placement(standing.head, History.CONTINUED, Placed.WINDOW)
     for length in range(len(hashes) - 1, 0, -1):
-        known = _best(candidates, hashes[length - 1], on_path)
-        if known is not None:
-            return Placement(known, History.ADOPTED, carried.past[length:])
-    return Placement(0, History.ADOPTED, carried.past)
+        parent = known.best(*hashes[length - 1])
+        if parent is not None:
+            return Placement(parent, History.ADOPTED, Placed.PREFIX, carried.past[length:])
+    return Placement(0, History.ADOPTED, Placed.UNKNOWN, carried.past)
 
 
-def _best(candidates: Sequence[Candidate], hashes: tuple[bytes, bytes], on_path: set[int]) -> int | None:
-    """The branch whose replies match, then the current branch, then the newest."""
-    users, path = hashes
-    matching = [candidate for candidate in candidates if candidate.users_hash == users]
-    if not matching:
-        return None
-    return max(matching, key=lambda c: (c.path_hash == path, c.number in on_path, c.number)).number
+class _Known:
+    """The turns that a carried history may end at, by the hashes of their paths."""
+
+    def __init__(self, path: Sequence[TurnRecord], candidates: Sequence[Candidate]) -> None:
+        self._own = {turn.users_hash: turn for turn in path}
+        self._newest: dict[bytes, int] = {}
+        self._exact: dict[tuple[bytes, bytes], int] = {}
+        for candidate in sorted(candidates, key=lambda candidate: candidate.number):
+            self._newest[candidate.users_hash] = candidate.number
+            self._exact[candidate.users_hash, candidate.path_hash] = candidate.number
+
+    def best(self, users: bytes, path: bytes) -> int | None:
+        """The branch whose replies match, then the current branch, then the newest."""
+        own = self._own.get(users)
+        if own is not None and own.path_hash == path:
+            return own.number
+        exact = self._exact.get((users, path))
+        if exact is not None:
+            return exact
+        return own.number if own is not None else self._newest.get(users)
 
 
 def _ends_like(path: Sequence[TurnRecord], past: Sequence[Exchange]) -> bool:

@@ -15,7 +15,7 @@ from typing import Any, TypeVar, overload
 import msgspec
 
 from greenroom.core.chance import Clock, Ids, turn_random
-from greenroom.core.conversation import Conversation, past_messages
+from greenroom.core.conversation import Conversation, conversation_of
 from greenroom.core.lazy import lazy
 from greenroom.core.limits import Limits
 from greenroom.core.plain import to_json
@@ -24,6 +24,7 @@ from greenroom.core.schema import Injectable
 from greenroom.core.script import TurnScript
 from greenroom.core.toolbox import Toolbox
 from greenroom.core.tools import Tool, ToolFailed, User
+from greenroom.core.transcript import Exchange
 from greenroom.core.world import Touches, World, WorldTurn
 
 T = TypeVar("T")
@@ -36,7 +37,10 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     chat_id: str
     number: int
     input: tuple[Message, ...]
-    past: Sequence[TurnRecord]
+    past: Sequence[TurnRecord | None]
+    """The turns before it on its path; with `carried`, the one that is recognised in each exchange, if one is."""
+    carried: tuple[Exchange, ...]
+    """The history that the request carries; () for none."""
     context: Sequence[str]
     instructions: str
     user_id: str
@@ -46,8 +50,9 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     options_json: str
     state_json: str
     seed: bytes
-    key_scope: str
-    """What two calls have in common whose keys may be equal: their conversation, once there is one."""
+    key_source: tuple[str, bytes]
+    """What the keys of its calls are made from: what two calls have in common whose keys may be equal (their conversation,
+    once there is one), and the turn's seed when it was first run."""
     clock: Clock
     world: WorldTurn
     time_left: float
@@ -102,9 +107,9 @@ class Turn(Injectable):
     @lazy
     def messages(self) -> Conversation:
         """The conversation up to and with what the user just said."""
-        spoken = [message for message in self.scene.input if message.role not in ("system", "developer")]
+        scene = self.scene
         system = [self.instructions] if self.instructions else []
-        return Conversation([*past_messages(self.scene.past), *spoken], [*system, *self.context])
+        return Conversation(conversation_of(scene.carried, scene.past, scene.input), [*system, *self.context])
 
     @lazy
     def user(self) -> User:
@@ -193,8 +198,9 @@ class Turn(Injectable):
 
     def call_key(self, number: int) -> str:
         """The key of the turn's n-th call: the same on every attempt."""
-        scope = hashlib.blake2b(self.scene.key_scope.encode(errors="replace"), key=self.scene.seed, digest_size=32)
-        return Ids(scope.digest()).new(f"key{number}")
+        scope, seed = self.scene.key_source
+        own = hashlib.blake2b(scope.encode(errors="replace"), key=seed, digest_size=32)
+        return Ids(own.digest()).new(f"key{number}")
 
     def end(self) -> None:
         """Cuts off whatever still holds the turn's world."""

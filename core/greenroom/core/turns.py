@@ -1,7 +1,7 @@
 """The heart: what happens to a turn between its request and its reply.
 
-    wait for the session → find where in its tree the request stands → open world and state there → let the agent reply
-    → commit turn, tool calls and world changes as one → answer
+    is it in flight already? → wait for the session → was it answered before? → find where in its tree the request stands
+    → open world and state there → let the agent reply → commit turn, tool calls and world changes as one → answer
 
 A turn that fails anywhere leaves the session exactly as it was. No transaction is open while the agent thinks; the commit
 is a compare-and-set on the session's version, and a turn that lost it is placed and run once more.
@@ -9,50 +9,22 @@ is a compare-and-set on the session's version, and a turn that lost it is placed
 
 import asyncio
 import logging
-from datetime import UTC, datetime
+import time
 from time import perf_counter_ns
 
-import msgspec
-
 from greenroom.core import usage
-from greenroom.core.agent import produce
-from greenroom.core.bounded import Overrun, bounded
-from greenroom.core.branch import Branch, Cache, Live
-from greenroom.core.errors import (
-    AgentFailed,
-    GreenroomError,
-    IdempotencyMismatch,
-    LimitExceeded,
-    SessionBusy,
-    SessionClosed,
-    SessionDeleted,
-    SessionFull,
-    TurnTimeout,
-    UserMismatch,
-)
-from greenroom.core.evaluation import evaluation_json
-from greenroom.core.intake import Intake, read_request
-from greenroom.core.limits import Limits
-from greenroom.core.plain import well_formed
-from greenroom.core.plan import (
-    CompletionIds,
-    Opening,
-    Outcome,
-    Plan,
-    build_commit,
-    new_session,
-    plan_turn,
-    scenario_of_user,
-    set_scene,
-)
-from greenroom.core.ports import DuplicateAttempt, MissingSession, StaleSession, Store
-from greenroom.core.records import FailedTurn, SessionRecord, ToolCallRecord, TurnCommit, UserRecord
+from greenroom.core.branch import Branch, Live
+from greenroom.core.errors import GreenroomError, IdempotencyMismatch, SessionBusy, SessionDeleted, TurnTimeout
+from greenroom.core.intake import Intake, minted_id, nameless_hash, read_request
+from greenroom.core.parts import Parts
+from greenroom.core.performer import Performer
+from greenroom.core.plan import CompletionIds, Plan, build_commit
+from greenroom.core.planner import Planner
+from greenroom.core.ports import DuplicateAttempt, MissingSession, StaleSession
+from greenroom.core.records import SessionRecord, TurnCommit, TurnRecord
+from greenroom.core.repeats import Flight, Repeats
 from greenroom.core.request import TurnReply, TurnRequest
-from greenroom.core.served import Served
-from greenroom.core.tickets import Ticket, Tickets
-from greenroom.core.transcript import Placement, place, place_without_candidates, prefix_hashes
-from greenroom.core.turn import Turn
-from greenroom.core.users import Users
+from greenroom.core.tickets import Ticket
 from greenroom.core.waiting import Capacity, SessionQueue
 
 _log = logging.getLogger(__name__)
@@ -61,40 +33,122 @@ _log = logging.getLogger(__name__)
 class Turns:
     """Runs turns. One per core; everything that is remembered between turns is in the store, or can be read from it."""
 
-    def __init__(
-        self, served: Served, store: Store, users: Users, cache: Cache, tickets: Tickets, limits: Limits
-    ) -> None:
-        self._served = served
-        self._store = store
-        self._users = users
-        self._cache = cache
-        self._tickets = tickets
-        self._limits = limits
-        self._queue = SessionQueue(limits)
+    def __init__(self, parts: Parts) -> None:
+        self._store = parts.store
+        self._users = parts.users
+        self._cache = parts.cache
+        self._tickets = parts.tickets
+        self._limits = parts.limits
+        self._planner = Planner(parts)
+        self._performer = Performer(parts)
+        self._queue = SessionQueue(parts.limits)
+        self._repeats = Repeats()
         self._completion_ids = CompletionIds()
-        self.capacity = Capacity(limits)
+        self.capacity = Capacity(parts.limits)
 
     async def run(self, request: TurnRequest) -> TurnReply:
         """Runs one turn and returns it stored. Raises a `GreenroomError`; then nothing of it is in the session."""
         arrived = perf_counter_ns()
         intake = read_request(request, self._limits)
-        key = request.principal.key_name
-        patience = request.timeout
-        name = intake.name
         self.capacity.admit()
-        ticket = self._tickets.take(name, request.user_id)
         try:
-            await self._queue.enter(intake.queue_name, patience)
+            if not request.session_id:
+                stray = await self._recognise(intake)
+                if stray is not None:
+                    return stray
+            return await self._answer_once(intake, arrived)
+        finally:
+            self.capacity.dismiss()
+
+    async def _answer_once(self, intake: Intake, arrived: int) -> TurnReply:
+        """The reply of the same request in flight, if there is one; else this one flies. One that was stopped by its own
+        caller is taken over, as the same attempt."""
+        flights, key, waits = self._repeats.flights, intake.flight_key, intake.attempt_id
+        while (flight := flights.get(key)) is not None:
+            reply = await self._join(flight, intake, arrived)
+            if reply is not None:
+                return given_again(reply)
+            intake.attempt_id, intake.request.resent = flight.attempt_id, True
+        flight = flights[key] = Flight(key, intake.attempt_id, waits)
+        try:
+            return await self._fly(flight, intake, arrived)
+        finally:
+            del flights[key]
+            flight.land(None)
+
+    async def left(self, attempt_id: str) -> None:
+        """The client of this attempt has left. Its turn goes on; a reply that nobody has then is kept for the same request
+        (CHAT-15)."""
+        turn_attempt = self._repeats.left(attempt_id)
+        if turn_attempt is not None:
+            found = await self._store.find_attempt(turn_attempt)
+            if found is not None and not self._repeats.wanted(turn_attempt):
+                await self._store.set_undelivered(found[0], found[1].number, True)
+
+    async def _recognise(self, intake: Intake) -> TurnReply | None:
+        """A request without session id: its conversation is found by its texts (CHAT-14). The reply of one that ran before
+        and whose client has left."""
+        request = intake.request
+        known = nameless_hash(request)
+        stray = self._repeats.stray(known)
+        if stray is not None:
+            for flight in self._repeats.flights.values():
+                if flight.attempt_id == stray:
+                    reply = await flight.join(intake.attempt_id)
+                    if reply is not None:
+                        return given_again(reply)
+            found = await self._store.find_attempt(stray)
+            if found is not None:
+                return await self._give_again(*found, intake)
+        self._repeats.nameless(intake.attempt_id, known)
+        if intake.carried.has_history:
+            if intake.idempotency_key and (kept := await self._under_key(intake)) is not None:
+                return kept
+            await self._planner.recognise(intake)
+        return None
+
+    async def _join(self, flight: Flight, intake: Intake, arrived: int) -> TurnReply | None:
+        """What the same request in flight comes to; None when it was stopped."""
+        try:
+            async with asyncio.timeout(time_left(intake, arrived)):
+                return await flight.join(intake.attempt_id)
+        except TimeoutError:
+            raise TurnTimeout("the same request is in flight, and took longer") from None
+
+    async def _fly(self, flight: Flight, intake: Intake, arrived: int) -> TurnReply:
+        """The reply, also for those who joined."""
+        began_us = time.time_ns() // 1000
+        try:
+            reply = await self._admitted(intake, arrived)
+        except BaseException as error:
+            if not intake.request.retry_count:
+                self._repeats.refused(flight.key, began_us)
+            if isinstance(error, GreenroomError):
+                flight.land(None, error)
+            raise
+        self._repeats.accepted(flight.key)
+        turn = reply.turn
+        if flight.waiting != {turn.attempt_id}:
+            self._repeats.given_to(flight.waiting, turn.attempt_id)
+            if not flight.waiting:
+                await self._store.set_undelivered(reply.session, turn.number, True)
+        flight.land(reply)
+        return reply
+
+    async def _admitted(self, intake: Intake, arrived: int) -> TurnReply:
+        """The reply, once it is this request's turn in its session and there is a place to run."""
+        key_name, name = intake.request.principal.key_name, intake.name
+        ticket = self._tickets.take(name, intake.request.user_id)
+        try:
+            await self._queue.enter(name, time_left(intake, arrived))
             try:
-                if patience is not None:
-                    patience = max(patience - (perf_counter_ns() - arrived) / 1e9, 0)
-                await self.capacity.enter(key, patience)
+                await self.capacity.enter(key_name, time_left(intake, arrived))
                 try:
                     return await self._answer(intake, ticket, arrived)
                 finally:
-                    self.capacity.leave(key)
+                    self.capacity.leave(key_name)
             finally:
-                self._queue.leave(intake.queue_name)
+                self._queue.leave(name)
         except asyncio.CancelledError:
             deleted = ticket.cancelled()
             if deleted is None:
@@ -102,16 +156,21 @@ class Turns:
             raise deleted from None
         finally:
             self._tickets.give_back(name, ticket)
-            self.capacity.dismiss()
 
     async def _answer(self, intake: Intake, ticket: Ticket, arrived: int) -> TurnReply:
-        if intake.request.resent or intake.request.idempotency_key:
-            stored = await self._stored(intake)
+        head = -1
+        for attempt in (1, 2):
+            live = await self._live(intake)
+            stored = await self._answered_before(intake, live, head)
             if stored is not None:
                 return stored
-        for attempt in (1, 2):
+            if (
+                live is not None and intake.minted and intake.idempotency_key and intake.found is None
+            ):  # the key's of more than a day ago
+                intake.session_id, live = minted_id(intake.attempt_id), None
+            head = live.record.head if live is not None else 0
             try:
-                return await self._run(intake, ticket, arrived)
+                return await self._run(intake, live, ticket, arrived)
             except StaleSession:  # another process wrote to this session: read it again and decide anew
                 self._cache.drop(intake.name)
                 ticket.committing = False
@@ -121,50 +180,81 @@ class Turns:
                 raise SessionDeleted("the session was deleted while this turn was in flight") from None
             except DuplicateAttempt:
                 self._cache.drop(intake.name)
-                committed = await self._attempt(intake)
-                if committed is not None:
-                    return committed
+                intake.request.resent = True
         raise SessionBusy("other writers keep changing this session")
 
-    async def _stored(self, intake: Intake) -> TurnReply | None:
-        """The reply of an attempt, or of an idempotency key, that was committed before (CHAT-15)."""
-        request = intake.request
+    async def _answered_before(self, intake: Intake, live: Live | None, head: int) -> TurnReply | None:
+        """The stored reply, where the request is a repeated one (CHAT-15). `head`: of the session, when the request was run
+        and lost its place to another writer; -1 before."""
+        request, store = intake.request, self._store
         if request.resent:
-            committed = await self._attempt(intake)
-            if committed is not None:
-                return committed
+            found = await store.find_attempt(intake.attempt_id)
+            if found is not None:
+                check_same(found, intake)
+                return await self._give_again(*found, intake)
         if intake.idempotency_key:
-            found = await self._store.find_idempotent(
-                request.principal.namespace, request.session_id, intake.idempotency_key
-            )
+            found = await store.find_idempotent(request.principal.namespace, request.session_id, intake.idempotency_key)
             if found is not None:
                 if found[1].request_hash != intake.request_hash:
                     raise IdempotencyMismatch(
                         "this idempotency key was used with another body", field="idempotency_key"
                     )
-                return TurnReply(*found, replayed=True)
+                return await self._give_again(*found, intake)
+        if live is None:
+            return None
+        last = live.branch.last
+        if last is not None and last.request_hash == intake.request_hash:
+            meanwhile = 0 <= head < last.number  # in flight in another process at the same time
+            if meanwhile or await store.is_undelivered(live.record, last.number):
+                return await self._give_again(live.record, last, intake)
+        if request.retry_count:
+            turn = await store.find_request(live.record, intake.request_hash)
+            if turn is not None and self._is_repeated(turn, intake):
+                return await self._give_again(live.record, turn, intake)
         return None
 
-    async def _attempt(self, intake: Intake) -> TurnReply | None:
-        """The reply that this attempt came to. Attempt ids are their callers' own, and two callers may hit upon one."""
-        found = await self._store.find_attempt(intake.attempt_id)
+    async def _under_key(self, intake: Intake) -> TurnReply | None:
+        """The reply that is stored under the request's idempotency key."""
+        request = intake.request
+        found = await self._store.find_idempotent(
+            request.principal.namespace, request.session_id, intake.idempotency_key
+        )
         if found is None:
             return None
-        session, turn = found
-        if (session.namespace, session.session_id) != intake.name or turn.request_hash != intake.request_hash:
-            raise IdempotencyMismatch("this attempt id was used for another request", field="attempt_id")
+        if found[1].request_hash != intake.request_hash:
+            raise IdempotencyMismatch("this idempotency key was used with another body", field="idempotency_key")
+        return await self._give_again(*found, intake)
+
+    def _is_repeated(self, turn: TurnRecord, intake: Intake) -> bool:
+        """Whether this stored turn is the one that the request repeats: committed for a lower count, and not before the
+        request was first sent (the same words may have been said earlier)."""
+        request = intake.request
+        sent_us = max(request.refused_at_us, self._repeats.first_refusal(intake.flight_key))
+        committed_us = int(turn.created_at.timestamp() * 1e6)
+        return turn.retry_count < request.retry_count and committed_us >= sent_us
+
+    async def _give_again(self, session: SessionRecord, turn: TurnRecord, intake: Intake) -> TurnReply:
+        """A stored reply for one more attempt, which is the one that waits for it now."""
+        self._repeats.given_to((intake.attempt_id,), turn.attempt_id)
+        await self._store.set_undelivered(session, turn.number, False)
         return TurnReply(session, turn, replayed=True)
 
-    async def _run(self, intake: Intake, ticket: Ticket, arrived: int) -> TurnReply:
+    async def _live(self, intake: Intake) -> Live | None:
+        """The session as it stands, kept in memory from now on; None where it is to be opened."""
         live = self._cache.get(intake.name)
-        if live is None and not intake.minted:
-            live = await self._read_session(intake)
-        plan = await self._plan(intake, live)
+        if live is None and (intake.found is not None or not intake.minted or intake.request.idempotency_key):
+            record = await self._store.load_session(*intake.name)
+            if record is not None:
+                live = Live(record, await Branch.load(self._store, record, record.head))
+                self._cache.put(intake.name, live)
+        return live
+
+    async def _run(self, intake: Intake, live: Live | None, ticket: Ticket, arrived: int) -> TurnReply:
+        plan = await self._planner.plan(intake, live)
         ticket.user_id = plan.session.user_id
-        outcome = await self._perform(plan, arrived)
+        outcome = await self._performer.perform(plan, arrived)
         took_us = (perf_counter_ns() - arrived) // 1000
-        commit = build_commit(plan, outcome, self._served.agent.instructions, self._completion_ids.new(), took_us)
-        self._check_room(commit)
+        commit = build_commit(plan, outcome, self._completion_ids.new(), took_us)
         ticket.committing = True
         try:
             await self._store.commit_turn(commit)
@@ -174,166 +264,36 @@ class Turns:
         self._committed(plan, commit)
         return TurnReply(commit.session, commit.turns[-1])
 
-    async def _read_session(self, intake: Intake) -> Live | None:
-        """The session as it is stored, kept in memory from now on."""
-        record = await self._store.load_session(*intake.name)
-        if record is None:
-            return None
-        live = Live(record, await Branch.load(self._store, record, record.head))
-        self._cache.put(intake.name, live)
-        return live
-
-    async def _plan(self, intake: Intake, live: Live | None) -> Plan:
-        """Settles whose turn it is, in which session, and after which of its turns. Raises `Conflict`s."""
-        request = intake.request
-        user_id = request.user_id
-        if live is not None:
-            record = live.record
-            if record.closed_at is not None:
-                raise SessionClosed(f"session {record.session_id} is closed", field="session_id")
-            if user_id and record.user_id and user_id != record.user_id:
-                raise UserMismatch(f"session {record.session_id} belongs to another user", field="user_id")
-            user_id = record.user_id or user_id
-        starts = live is None or (live.record.transcript_mode and not intake.carried.has_history)
-        user, new_user = await self._user(request.principal.namespace, user_id, fresh=starts)
-        known = live is not None
-        if live is None:
-            opening = Opening(
-                principal=request.principal,
-                session_id=intake.session_id,
-                minted=intake.minted,
-                user_id=request.user_id,
-                metadata_json=request.metadata_json,
-                scenario_requested=intake.scenario_requested,
-            )
-            live = Live(new_session(opening, self._served, user), Branch.empty())
-        placement = place_without_candidates(intake.carried, live.standing())
-        if placement is None:
-            placement = await self._place(intake, live)
-        branch = live.branch
-        if placement.parent != branch.number:
-            branch = await Branch.load(self._store, live.record, placement.parent)
-        record = (
-            live.record if live.record.user_id == user_id else msgspec.structs.replace(live.record, user_id=user_id)
-        )
-        if known and not branch.path:
-            record = self._begun(record, intake, user)
-        here = Live(record, branch)
-        plan = plan_turn(intake, here, placement, user, known=known, new_user=new_user)
-        if plan.number > self._limits.session_turns:
-            raise SessionFull(f"a session holds {self._limits.session_turns} turns at most", field="session_id")
-        return plan
-
-    def _begun(self, record: SessionRecord, intake: Intake, user: UserRecord | None) -> SessionRecord:
-        """A known session at a start: opened without a scenario it takes the one that is asked for now; one that starts
-        over takes it anew (USER-06)."""
-        asked = intake.scenario_requested
-        if record.turn_count:
-            asked = asked or scenario_of_user(user)
-        elif not asked or record.start.scenario.requested:
-            return record
-        return msgspec.structs.replace(record, start=self._served.begin(asked))
-
-    async def _user(self, namespace: str, user_id: str, *, fresh: bool) -> tuple[UserRecord | None, bool]:
-        """The user, and whether this turn creates it (CHAT-18). `fresh`: what starts sees what was prepared."""
-        if not user_id:
-            return None, False
-        user = await self._users.find(namespace, user_id, fresh=fresh)
-        if user is not None:
-            return user, False
-        return UserRecord(namespace, user_id, datetime.now(UTC)), True
-
-    async def _place(self, intake: Intake, live: Live) -> Placement:
-        """The placement that takes a look at the session's other branches."""
-        candidates = await self._store.find_candidates(live.record, prefix_hashes(intake.carried.past))
-        return place(intake.carried, live.standing(), candidates)
-
-    async def _perform(self, plan: Plan, arrived: int) -> Outcome:
-        """Lets the agent reply. Whatever it raises, the session has not been touched; the attempt is kept as evidence."""
-        served, limits, request = self._served, self._limits, plan.intake.request
-        scenario = await served.scenario_of(plan.start, self._store)
-        time_left = limits.turn_timeout
-        if request.timeout is not None:
-            time_left = min(time_left, request.timeout - (perf_counter_ns() - arrived) / 1e9)
-        turn = Turn(set_scene(plan, served.agent, scenario, time_left), served.backstage)
-        try:
-            reply = await bounded(produce(served.agent, turn, served.executor), time_left)
-            turn.toolbox.end()
-            if turn.toolbox.refused is not None:
-                raise turn.toolbox.refused
-            calls = turn.toolbox.records
-            evaluation, state = evaluation_json(reply.evaluation, calls, plan.depth + 1), turn.state_after()
-            check_reply(limits.reply_bytes, reply.text, evaluation, calls)
-            if size_of(state) > limits.reply_bytes:
-                raise LimitExceeded(f"turn.state may be {limits.reply_bytes} bytes of JSON at most")
-            outcome = Outcome(reply.text, reply.confidence, evaluation, calls, state, turn.world_turn.changes())
-        except Overrun:
-            raise await self._failed(
-                plan, turn, TurnTimeout(f"the turn took longer than {time_left:g} s"), None
-            ) from None
-        except LimitExceeded as error:
-            raise await self._failed(plan, turn, error, error) from None
-        except Exception as error:  # the agent is the author's: its text stays in the log
-            _log.exception("agent failed: session %s, request %s", plan.session.session_id, request.request_id)
-            raise await self._failed(plan, turn, AgentFailed(), error) from None
-        finally:
-            turn.end()
-        took = (perf_counter_ns() - turn.started_ns) / 1e9
-        if took > limits.slow_turn:
-            _log.warning("slow turn: %.1f s, session %s, request %s", took, plan.session.session_id, request.request_id)
-        return outcome
-
-    async def _failed(self, plan: Plan, turn: Turn, error: GreenroomError, cause: Exception | None) -> GreenroomError:
-        """Keeps the evidence beside the session, and gives back what to raise."""
-        turn.end()
-        session = plan.session
-        evidence = FailedTurn(
-            namespace=session.namespace,
-            session_id=session.session_id,
-            user_id=session.user_id,
-            attempt_id=plan.intake.attempt_id,
-            request_id=plan.intake.request.request_id,
-            reason=error.reason,
-            detail=error.message if cause is None else well_formed(f"{type(cause).__name__}: {cause}"),
-            messages=plan.intake.carried.input,
-            tool_calls=turn.toolbox.records,
-            failed_at=datetime.now(UTC),
-            duration_us=(perf_counter_ns() - turn.started_ns) // 1000,
-        )
-        try:
-            await self._store.record_failure(evidence)
-        except GreenroomError as unavailable:
-            _log.warning("a failed turn could not be recorded: %s", unavailable)
-        return error
-
-    def _check_room(self, commit: TurnCommit) -> None:
-        if commit.session.changed_bytes > self._limits.session_world_bytes:
-            limit = self._limits.session_world_bytes
-            raise SessionFull(f"a session holds {limit} bytes of world changes at most", field="session_id")
-
     def _committed(self, plan: Plan, commit: TurnCommit) -> None:
         """Brings what is in memory up to what is stored."""
         name = plan.intake.name
         if plan.new_user and plan.user is not None:
             self._users.created(plan.user)
         live = self._cache.get(name)
-        plan.branch.extend(commit.turns, plan.tokens + usage.of_texts((commit.turns[-1].reply,)))
+        added = commit.turns[len(plan.copied) :]
+        plan.branch.extend(added, plan.tokens + usage.of_texts((commit.turns[-1].reply,)))
         if live is not None and live.branch is plan.branch:
             live.record = commit.session
-            self._cache.grew(name, live, commit.turns)
+            self._cache.grew(name, live, added)
         else:
             self._cache.put(name, Live(commit.session, plan.branch))
 
 
-def size_of(text: str) -> int:
-    """Its bytes in UTF-8."""
-    return len(text) if text.isascii() else len(text.encode())
+def time_left(intake: Intake, arrived: int) -> float | None:
+    """Of the caller's patience, in seconds; None: it named none."""
+    timeout = intake.request.timeout
+    return None if timeout is None else max(timeout - (perf_counter_ns() - arrived) / 1e9, 0)
 
 
-def check_reply(limit: int, text: str, evaluation: str, calls: tuple[ToolCallRecord, ...]) -> None:
-    """Raises `LimitExceeded` for a reply that is too large with its tool calls, as it goes out (SEC-08)."""
-    size = size_of(text) + size_of(evaluation)
-    for call in calls:
-        size += size_of(call.arguments_json) + size_of(call.result_json)
-    if size > limit:
-        raise LimitExceeded(f"a reply with its tool calls may be {limit} bytes at most")
+def given_again(reply: TurnReply) -> TurnReply:
+    """The reply as another request gets it."""
+    return reply if reply.replayed else TurnReply(reply.session, reply.turn, replayed=True)
+
+
+def check_same(found: tuple[SessionRecord, TurnRecord], intake: Intake) -> None:
+    """Attempt ids are their callers' own, and two callers may hit upon one. Raises `IdempotencyMismatch`."""
+    session, turn = found
+    request = intake.request
+    elsewhere = session.namespace != request.principal.namespace or request.session_id not in ("", session.session_id)
+    if elsewhere or turn.request_hash != intake.request_hash:
+        raise IdempotencyMismatch("this attempt id was used for another request", field="attempt_id")

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from greenroom.core.records import Message, TurnRecord
+from greenroom.core.transcript import Exchange, spoken
 
 _PER_MESSAGE = 4
 
@@ -26,14 +27,18 @@ def of_messages(messages: Iterable[Message]) -> int:
     return of_texts([message.content or "" for message in messages])
 
 
+def of_exchanges(past: Iterable[Exchange]) -> int:
+    """The tokens of a carried history; of its tool calls no more than of stored ones."""
+    total = 0
+    for exchange in past:
+        total += of_messages(exchange.messages)
+        total += of_messages([answer for answer in exchange.answers if answer.role == "assistant" and answer.content])
+    return total
+
+
 def of_turns(turns: Iterable[TurnRecord]) -> int:
     """The tokens of a path's messages and replies, system texts left out: what the next turn on it sees of it."""
     total = 0
     for turn in turns:
         total += of_messages(spoken(turn.messages)) + tokens(turn.reply) + _PER_MESSAGE
     return total
-
-
-def spoken(messages: Iterable[Message]) -> list[Message]:
-    """The messages that are not system texts."""
-    return [message for message in messages if message.role not in ("system", "developer")]

@@ -9,6 +9,7 @@ import grpc
 
 from greenroom.core.errors import PermissionDenied, Unauthenticated
 from greenroom.core.request import Principal
+from greenroom.v1.agent_pb2 import RunTurnRequest
 
 EDGE_SCOPE = "edge"
 """A key with this scope may act on behalf of others, as callers on the Unix socket may."""
@@ -104,3 +105,10 @@ def _needs_no_key(context: "grpc.aio.ServicerContext[Any, Any]") -> bool:
 
 def _named(metadata: Mapping[str, Any]) -> Principal:
     return Principal(str(metadata.get("greenroom-namespace", "")), str(metadata.get("greenroom-key", "")))
+
+
+def principal_of(request: RunTurnRequest, caller: Caller) -> Principal:
+    """On whose behalf a turn runs: what a trusted caller says, else what the caller's own key says."""
+    if caller.trusted and request.HasField("caller"):
+        return Principal(request.caller.namespace, request.caller.key_name)
+    return caller.principal

@@ -6,6 +6,7 @@ from typing import cast
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from greenroom.core.evidence import system_texts, user_json
 from greenroom.core.records import (
     Change,
     FailedTurn,
@@ -33,6 +34,8 @@ def turn_request(proto: agent_pb2.RunTurnRequest, principal: Principal, timeout:
         request_id=proto.request_id,
         principal=principal,
         timeout=timeout,
+        retry_count=proto.retry_count,
+        refused_at_us=proto.refused_at_us,
     )
 
 
@@ -149,6 +152,13 @@ def turn_to(session: SessionRecord, turn: TurnRecord, current: frozenset[int]) -
         request_id=turn.request_id,
         state_json=turn.state_json,
         changes=changes_to(turn.changes) if changes_fit(turn.changes) else None,
+        placed=turn.placed,
+        system=system_texts(turn),
+        user_json=user_json(turn),
+        options_json=turn.options_json,
+        waited_us=turn.waited_us,
+        ran_us=turn.ran_us,
+        retry_count=turn.retry_count,
     )
     write_reply(proto.reply, session, turn)
     return proto
@@ -181,6 +191,9 @@ def session_to(session: SessionRecord) -> session_pb2.Session:
         metadata_json=session.metadata_json,
     )
     write_scenario(proto.scenario, session.start.scenario)
+    if session.forked_from:
+        proto.origin.session_id = session.forked_from
+        proto.origin.turn = session.forked_turn
     return proto
 
 

@@ -6,8 +6,10 @@ from typing import Any
 import grpc
 
 from greenroom.core.core import Core
+from greenroom.core.errors import PermissionDenied
+from greenroom.core.openings import Origin
 from greenroom.core.rpc import callers
-from greenroom.core.rpc.codec import changes_to, failed_turn_to, session_to, turn_to
+from greenroom.core.rpc.codec import changes_to, failed_turn_to, message_to, session_to, turn_to
 from greenroom.core.sessions import WorldView
 from greenroom.v1 import session_pb2, session_pb2_grpc
 
@@ -19,12 +21,26 @@ _CHUNK_BYTES = 512 * 1024
 class SessionService(session_pb2_grpc.SessionServiceServicer):
     def __init__(self, core: Core) -> None:
         self._sessions = core.sessions
+        self._openings = core.openings
 
     async def CreateSession(
         self, request: session_pb2.CreateSessionRequest, context: Context
     ) -> session_pb2.CreateSessionResponse:
-        session, created = await self._sessions.create(
-            callers.current.get().principal, request.session_id, request.user_id, request.metadata_json
+        caller = callers.current.get()
+        if not request.HasField("origin"):
+            session, created = await self._openings.create(
+                caller.principal, request.session_id, request.user_id, request.metadata_json
+            )
+            return session_pb2.CreateSessionResponse(session=session_to(session), created=created)
+        if not caller.may(callers.INSPECT):
+            raise PermissionDenied("a fork shows a session's past: it needs the scope inspect")
+        turn = request.origin.turn if request.origin.HasField("turn") else None
+        session, created = await self._openings.fork(
+            caller.principal,
+            request.session_id,
+            request.user_id,
+            request.metadata_json,
+            Origin(request.origin.session_id, turn),
         )
         return session_pb2.CreateSessionResponse(session=session_to(session), created=created)
 
@@ -49,7 +65,9 @@ class SessionService(session_pb2_grpc.SessionServiceServicer):
 
     async def GetTurn(self, request: session_pb2.GetTurnRequest, context: Context) -> session_pb2.GetTurnResponse:
         page = await self._sessions.turn(callers.current.get().principal, request.session_id, request.number)
-        return session_pb2.GetTurnResponse(turn=turn_to(page.session, page.turns[0], page.current))
+        turn = turn_to(page.session, page.turns[0], page.current)
+        turn.seen.extend([message_to(message) for message in page.seen])
+        return session_pb2.GetTurnResponse(turn=turn)
 
     async def ListTurns(self, request: session_pb2.ListTurnsRequest, context: Context) -> session_pb2.ListTurnsResponse:
         page = await self._sessions.turns(

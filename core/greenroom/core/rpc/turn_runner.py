@@ -62,6 +62,13 @@ class TurnRunner:
             self._log.answered(request, reply, took)
         return reply
 
+    async def left(self, attempt_id: str) -> None:
+        """A client has left before it had its reply. What cannot be noted is logged."""
+        try:
+            await self._core.turns.left(attempt_id)
+        except GreenroomError as error:
+            _log.warning("the reply of attempt %s could not be kept for its client: %s", attempt_id, error)
+
     async def drain(self, timeout: float) -> bool:
         """Refuses new turns and waits for those in flight; False when some are left after `timeout` seconds."""
         self.draining = True

@@ -1,0 +1,146 @@
+"""Lets an agent reply, within bounds, and keeps the evidence when it fails."""
+
+import logging
+from datetime import UTC, datetime
+from time import perf_counter_ns
+
+import msgspec
+
+from greenroom.core import usage
+from greenroom.core.agent import produce
+from greenroom.core.bounded import Overrun, bounded
+from greenroom.core.conversation import conversation_of, is_stored
+from greenroom.core.errors import AgentFailed, GreenroomError, LimitExceeded, SessionFull, TurnTimeout
+from greenroom.core.parts import Parts
+from greenroom.core.plain import to_json, well_formed
+from greenroom.core.plan import Outcome, Plan, set_scene
+from greenroom.core.records import FailedTurn, ToolCallRecord
+from greenroom.core.transcript import spoken
+from greenroom.core.turn import Scene, Turn
+
+_log = logging.getLogger(__name__)
+
+
+class Performer:
+    """Runs the agent of planned turns. Nothing of a turn is in its session when this is done, or fails."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._served = parts.served
+        self._store = parts.store
+        self._limits = parts.limits
+        self._evaluation = parts.evaluation
+
+    async def perform(self, plan: Plan, arrived: int) -> Outcome:
+        """What the turn came to. Raises a `GreenroomError`; the attempt is then kept as evidence. `arrived`: when its
+        request did, by `perf_counter_ns`."""
+        served, limits, request = self._served, self._limits, plan.intake.request
+        scenario = await served.scenario_of(plan.start, self._store)
+        waited = perf_counter_ns() - arrived
+        time_left = limits.turn_timeout
+        if request.timeout is not None:
+            time_left = min(time_left, request.timeout - waited / 1e9)
+        scene = set_scene(plan, served.agent, scenario, time_left)
+        turn = Turn(scene, served.backstage)
+        try:
+            reply = await bounded(produce(served.agent, turn, served.executor), time_left)
+            turn.toolbox.end()
+            if turn.toolbox.refused is not None:
+                raise turn.toolbox.refused
+            calls = turn.toolbox.records
+            evaluation = self._evaluation.of(calls, plan.depth + 1, reply.evaluation)
+            state = turn.state_after()
+            check_reply(limits.reply_bytes, reply.text, evaluation, calls)
+            if size_of(state) > limits.reply_bytes:
+                raise LimitExceeded(f"turn.state may be {limits.reply_bytes} bytes of JSON at most")
+            outcome = Outcome(
+                text=reply.text,
+                confidence=reply.confidence,
+                evaluation_json=evaluation,
+                tool_calls=calls,
+                state_json=state,
+                changes=turn.world_turn.changes(),
+                seen_json=seen_json(scene, scenario.instructions),
+                prompt_tokens=prompt_tokens(plan, scene),
+                waited_us=waited // 1000,
+                ran_us=(perf_counter_ns() - turn.started_ns) // 1000,
+            )
+            self._check_room(plan, outcome)
+        except Overrun:
+            late = TurnTimeout(f"the turn took longer than {time_left:g} s")
+            raise await self._failed(plan, turn, late, None) from None
+        except (LimitExceeded, SessionFull) as error:
+            raise await self._failed(plan, turn, error, error) from None
+        except Exception as error:  # the agent is the author's: its text stays in the log
+            _log.exception("agent failed: session %s, request %s", plan.session.session_id, request.request_id)
+            raise await self._failed(plan, turn, AgentFailed(), error) from None
+        finally:
+            turn.end()
+        if outcome.ran_us > limits.slow_turn * 1e6:
+            seconds = outcome.ran_us / 1e6
+            _log.warning("slow turn: %.1f s, session %s, request %s", seconds, scene.session_id, request.request_id)
+        return outcome
+
+    def _check_room(self, plan: Plan, outcome: Outcome) -> None:
+        limit = self._limits.session_world_bytes
+        if plan.session.changed_bytes + outcome.changed_bytes > limit:
+            raise SessionFull(f"a session holds {limit} bytes of world changes at most", field="session_id")
+
+    async def _failed(self, plan: Plan, turn: Turn, error: GreenroomError, cause: Exception | None) -> GreenroomError:
+        """Keeps the evidence beside the session, and gives back what to raise."""
+        turn.end()
+        session = plan.session
+        evidence = FailedTurn(
+            namespace=session.namespace,
+            session_id=session.session_id,
+            user_id=session.user_id,
+            attempt_id=plan.intake.attempt_id,
+            request_id=plan.intake.request.request_id,
+            reason=error.reason,
+            detail=error.message if cause is None else well_formed(f"{type(cause).__name__}: {cause}"),
+            messages=plan.intake.carried.input,
+            tool_calls=turn.toolbox.records,
+            failed_at=datetime.now(UTC),
+            duration_us=(perf_counter_ns() - turn.started_ns) // 1000,
+        )
+        try:
+            await self._store.record_failure(evidence)
+        except GreenroomError as unavailable:
+            _log.warning("a failed turn could not be recorded: %s", unavailable)
+        return error
+
+
+def prompt_tokens(plan: Plan, scene: Scene) -> int:
+    """Those of all that the agent saw (docs/usage.md)."""
+    system = usage.of_texts(scene.context) + (usage.of_texts((scene.instructions,)) if scene.instructions else 0)
+    if scene.carried:
+        return system + usage.of_exchanges(scene.carried) + usage.of_messages(spoken(scene.input))
+    return system + plan.tokens
+
+
+def seen_json(scene: Scene, scenario_instructions: str) -> str:
+    """What the agent saw beside the stored conversation and the context: see `TurnRecord.seen_json`."""
+    parts = []
+    instructions = [text for text in (scene.instructions, scenario_instructions) if text]
+    if instructions:
+        parts.append(f'"instructions":{to_json(instructions)}')
+    profile, metadata = scene.user_profile_json, scene.user_metadata_json
+    if profile != "{}" or metadata != "{}":
+        parts.append(f'"user":{{"profile":{profile},"metadata":{metadata}}}')
+    if scene.carried and not is_stored(scene.carried, scene.past):
+        seen = conversation_of(scene.carried, scene.past, scene.input)
+        parts.append(f'"messages":{msgspec.json.encode(seen).decode()}')
+    return f"{{{','.join(parts)}}}"
+
+
+def size_of(text: str) -> int:
+    """Its bytes in UTF-8."""
+    return len(text) if text.isascii() else len(text.encode())
+
+
+def check_reply(limit: int, text: str, evaluation: str, calls: tuple[ToolCallRecord, ...]) -> None:
+    """Raises `LimitExceeded` for a reply that is too large with its tool calls, as it goes out (SEC-08)."""
+    size = size_of(text) + size_of(evaluation)
+    for call in calls:
+        size += size_of(call.arguments_json) + size_of(call.result_json)
+    if size > limit:
+        raise LimitExceeded(f"a reply with its tool calls may be {limit} bytes at most")

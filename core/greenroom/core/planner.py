@@ -1,0 +1,150 @@
+"""What is settled before an agent runs: whose turn it is, in which session, and after which of its turns."""
+
+from datetime import UTC, datetime
+
+import msgspec
+
+from greenroom.core.branch import Branch, Live
+from greenroom.core.errors import SessionClosed, SessionFull, UserMismatch
+from greenroom.core.forks import copied_path, forked
+from greenroom.core.intake import Found, Intake, minted_id
+from greenroom.core.parts import Parts
+from greenroom.core.plan import Opening, Plan, new_session, plan_turn, scenario_of_user
+from greenroom.core.records import History, SessionRecord, UserRecord
+from greenroom.core.transcript import (
+    Placed,
+    Placement,
+    conversation_hash,
+    place,
+    place_without_candidates,
+    prefix_hashes,
+)
+
+
+class Planner:
+    """Decides with what the store knows; it writes nothing."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._served = parts.served
+        self._store = parts.store
+        self._users = parts.users
+        self._limits = parts.limits
+
+    async def recognise(self, intake: Intake) -> None:
+        """Finds the conversation that a request without session id carries (CHAT-14): it goes on in the session whose
+        newest turn it ends at, else it is forked from another one that has it."""
+        request = intake.request
+        principal = request.principal
+        path_hash = prefix_hashes(intake.carried.past)[-1][1]
+        wanted = conversation_hash(path_hash, principal.namespace, principal.key_name, request.user_id)
+        found = await self._store.find_conversations(wanted)
+        if not found:
+            return
+        session, number = next(((s, n) for s, n in found if s.head == n and s.closed_at is None), found[0])
+        intake.found = Found(session.key, number)
+        intake.session_id = session.session_id
+
+    async def plan(self, intake: Intake, live: Live | None) -> Plan:
+        """Raises `Conflict`s."""
+        found = intake.found
+        if found is not None and (live is None or not _goes_on(live.record, found)):
+            return await self._plan_fork(intake, live)
+        return await self._plan_here(intake, live)
+
+    async def _plan_here(self, intake: Intake, live: Live | None) -> Plan:
+        request = intake.request
+        user_id = request.user_id
+        if live is not None:
+            record = live.record
+            if record.closed_at is not None:
+                raise SessionClosed(f"session {record.session_id} is closed", field="session_id")
+            if user_id and record.user_id and user_id != record.user_id:
+                raise UserMismatch(f"session {record.session_id} belongs to another user", field="user_id")
+            user_id = record.user_id or user_id
+        starts = live is None or (live.record.transcript_mode and not intake.carried.has_history)
+        user, new_user = await self._user(request.principal.namespace, user_id, fresh=starts)
+        known = live is not None
+        if live is None:
+            start = self._served.begin(intake.scenario_requested or scenario_of_user(user))
+            live = Live(new_session(opening_of(intake), self._served.id, start), Branch.empty())
+        placement = await self._place(intake, live)
+        branch = live.branch
+        if placement.parent != branch.number:
+            branch = await Branch.load(self._store, live.record, placement.parent)
+        record = live.record
+        if record.user_id != user_id:
+            record = msgspec.structs.replace(record, user_id=user_id)
+        if known and not branch.path:
+            record = self._begun(record, intake, user)
+        plan = plan_turn(intake, Live(record, branch), placement, user, known=known, new_user=new_user)
+        return self._within_bounds(plan)
+
+    async def _plan_fork(self, intake: Intake, live: Live | None) -> Plan:
+        """A new session whose past are the turns that the request carries, as they were in the session it was found in."""
+        found, request = intake.found, intake.request
+        assert found is not None
+        intake.session_id = minted_id(intake.attempt_id)
+        if live is None or live.record.key != found.session_key:  # deleted since it was found
+            intake.found = None
+            return await self._plan_here(intake, None)
+        path = (await self._store.load_path(live.record, found.turn, whole=True)).turns
+        user, new_user = await self._user(request.principal.namespace, request.user_id, fresh=True)
+        opened = new_session(opening_of(intake), self._served.id, live.record.start)
+        session = forked(opened, live.record, path)
+        turns = copied_path(path, session)
+        placement = Placement(len(turns), History.CONTINUED, Placed.FORK)
+        here = Live(session, Branch.of(turns))
+        return self._within_bounds(
+            plan_turn(intake, here, placement, user, known=False, new_user=new_user, copied=turns)
+        )
+
+    def _within_bounds(self, plan: Plan) -> Plan:
+        if plan.number > self._limits.session_turns:
+            raise SessionFull(f"a session holds {self._limits.session_turns} turns at most", field="session_id")
+        return plan
+
+    def _begun(self, record: SessionRecord, intake: Intake, user: UserRecord | None) -> SessionRecord:
+        """A known session at a start: opened without a scenario it takes the one that is asked for now; one that starts
+        over takes it anew (USER-06)."""
+        asked = intake.scenario_requested
+        if record.turn_count:
+            asked = asked or scenario_of_user(user)
+        elif not asked or record.start.scenario.requested:
+            return record
+        return msgspec.structs.replace(record, start=self._served.begin(asked))
+
+    async def _user(self, namespace: str, user_id: str, *, fresh: bool) -> tuple[UserRecord | None, bool]:
+        """The user, and whether this turn creates it (CHAT-18). `fresh`: what starts sees what was prepared."""
+        if not user_id:
+            return None, False
+        user = await self._users.find(namespace, user_id, fresh=fresh)
+        if user is not None:
+            return user, False
+        return UserRecord(namespace, user_id, datetime.now(UTC)), True
+
+    async def _place(self, intake: Intake, live: Live) -> Placement:
+        """The placement; a look at the session's other branches only where its current one does not decide."""
+        standing = live.standing()
+        placement = place_without_candidates(intake.carried, standing)
+        if placement is None:
+            candidates = await self._store.find_candidates(live.record, prefix_hashes(intake.carried.past))
+            placement = place(intake.carried, standing, candidates)
+        if intake.found is not None:
+            placement = msgspec.structs.replace(placement, placed=Placed.CONVERSATION)
+        return placement
+
+
+def _goes_on(record: SessionRecord, found: Found) -> bool:
+    return record.key == found.session_key and record.head == found.turn and record.closed_at is None
+
+
+def opening_of(intake: Intake) -> Opening:
+    """The session that a request opens."""
+    request = intake.request
+    return Opening(
+        principal=request.principal,
+        session_id=intake.session_id,
+        minted=intake.minted,
+        user_id=request.user_id,
+        metadata_json=request.metadata_json,
+    )
