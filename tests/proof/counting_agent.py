@@ -20,7 +20,8 @@ agent = Agent("counting", tools=[add], world={"counters": {"n": 0}})
 
 @agent.reply
 async def reply(turn: Turn) -> str:
+    """Now and then it takes so long that its impatient client has been answered elsewhere before it ends."""
     n = await turn.call(add)
     turn.state["n"] = n
-    await asyncio.sleep(random.uniform(0, 0.02))
+    await asyncio.sleep(random.uniform(0.3, 0.8) if random.random() < 0.03 else random.uniform(0, 0.02))
     return str(n)

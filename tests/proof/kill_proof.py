@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from persistent_clients import Client, Tally, read_back
-from stages import VARIANTS, Stage, stage
+from stages import VARIANTS, Stage, end_by_sigterm, stage
 from verdict import Violation, verdict
 
 _SETTLING = 60.0
@@ -118,6 +118,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--seed", type=int, default=None)
     given = parser.parse_args()
+    end_by_sigterm()
     seed = given.seed if given.seed is not None else secrets.randbits(32)
     plans = [Plan(variant, given.sessions, given.seconds, seed) for variant in given.variant or VARIANTS]
     sys.exit(sum(map(proved_wrong, plans)) > 0)

@@ -14,6 +14,7 @@ Exit code: 0 no leak, 1 a leak, 2 it could not be found out.
 
 import argparse
 import asyncio
+import itertools
 import json
 import random
 import secrets
@@ -23,6 +24,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from enum import Enum
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -60,24 +62,38 @@ class Options:
     contract has it, nothing may be found by another session's."""
 
 
+class Kind(Enum):
+    """What a client sends besides what it says. Its value is which of the request's ids it names."""
+
+    LAST_MESSAGE = ("session_id", "user_id")
+    WHOLE_HISTORY = ("user_id", "session_id")
+    NO_SESSION = ("user_id",)
+    NO_NAMES = ()
+    """Only what was said can tell such clients apart."""
+
+
 @dataclass(slots=True)
 class Person:
     """One session and who speaks in it."""
 
     number: int
     secrets: Mapping[str, str]
-    carries_history: bool
+    kind: Kind
     messages: list[dict[str, str]] = field(default_factory=list)
     turns: int = 0
+    session_id: str = ""
+    """As the answers have it, which is how it is read back."""
     chat_id: str = ""
-
-    @property
-    def session_id(self) -> str:
-        return f"leak-{self.secrets['session id']}"
 
     @property
     def user_id(self) -> str:
         return f"sim_{self.secrets['user id']}"
+
+    @property
+    def ids(self) -> dict[str, str]:
+        """What a request names."""
+        ids = {"session_id": f"leak-{self.secrets['session id']}", "user_id": self.user_id}
+        return {name: ids[name] for name in self.kind.value}
 
 
 class Endpoint:
@@ -124,8 +140,8 @@ class LeakProof:
         canaries = Canaries(self._chance)
         ways = (*_PLANTED, "session id", "user id")
         self.people = [
-            Person(number, {way: canaries.new(number, way) for way in ways}, carries_history=number % 2 == 1)
-            for number in range(options.sessions)
+            Person(number, {way: canaries.new(number, way) for way in ways}, kind)
+            for number, kind in zip(range(options.sessions), itertools.cycle(Kind), strict=False)
         ]
         self.watch = Watch(canaries)
         self.endpoint = Endpoint(client)
@@ -138,9 +154,11 @@ class LeakProof:
         started = time.monotonic()
         if await self._offered("users", self._create_user):
             await self._everybody(self._create_user)
-        first = await self._chat(self.people[0], "Hello", plant=True)
+        greet = partial(self._chat, text="Hello", metadata=("note",))
+        first = await greet(self.people[0])
         if first is None or first.status_code != 200:
             raise Inconclusive(f"it does not chat: {_excerpt(first) if first else self.endpoint.failed[-1]}")
+        await self._everybody(greet, besides=1)
         for line in self._prompts.plant:
             await self._everybody(partial(self._plant, line=line))
         for question in self._prompts.ask:
@@ -177,9 +195,9 @@ class LeakProof:
             self.skipped[what] = f"this key may not ({answer.status_code})"
         return what not in self.skipped
 
-    async def _everybody(self, act: Callable[[Person], Awaitable[Any]]) -> None:
-        """Once for each, in an order of chance, so many at a time."""
-        people = iter(self._chance.sample(self.people, len(self.people)))
+    async def _everybody(self, act: Callable[[Person], Awaitable[Any]], besides: int = 0) -> None:
+        """Once for each (besides the first so many), in an order of chance, so many at a time."""
+        people = iter(self._chance.sample(self.people[besides:], len(self.people) - besides))
 
         async def worker() -> None:
             for person in people:
@@ -201,29 +219,33 @@ class LeakProof:
         return answer
 
     async def _plant(self, person: Person, line: Line) -> None:
-        await self._chat(person, line.say.replace("{secret}", person.secrets[line.through]), plant=True)
+        await self._chat(person, line.say.replace("{secret}", person.secrets[line.through]), ("note", "name"))
 
-    async def _chat(self, person: Person, text: str, *, plant: bool = False) -> httpx2.Response | None:
+    async def _chat(self, person: Person, text: str, metadata: Sequence[str] = ()) -> httpx2.Response | None:
+        """One turn. `metadata`: under which names the request's metadata carry a secret."""
         if not person.messages:
             file = f"The customer's file says: {person.secrets['system message']}"
             person.messages.append({"role": "system", "content": file})
         said, secret = {"role": "user", "content": text}, person.secrets["request metadata"]
-        new = [*person.messages, said] if person.carries_history or not person.turns else [said]
+        new = [*person.messages, said] if person.kind is not Kind.LAST_MESSAGE or not person.turns else [said]
         body = {
             "model": self._options.model,
             "messages": new,
-            "session_id": person.session_id,
-            "user_id": person.user_id,
-            **({"metadata": {"note": secret, "name": secret}} if plant else {}),
+            **person.ids,
+            **({"metadata": dict.fromkeys(metadata, secret)} if metadata else {}),
         }
         person.turns += 1
-        same = f"same-{person.turns}"
-        headers = {"Idempotency-Key": same, "X-Request-Id": same} if self._options.same_keys else {}
+        headers = {}
+        if self._options.same_keys:
+            headers["X-Request-Id"] = f"same-{person.turns}"
+            if "session_id" in person.ids:
+                headers["Idempotency-Key"] = f"same-{person.turns}"
         answer = await self.endpoint.send("POST", "/v1/chat/completions", body, headers)
         document = self._look("reply", person, answer, person.turns)
         if answer is not None and answer.status_code == 200:
             self.turns += 1
             person.messages += [said, {"role": "assistant", "content": _said(document)}]
+            person.session_id = str(document.get("session_id") or person.ids.get("session_id", ""))
             person.chat_id = str(document.get("chat_id") or "")
         elif answer is not None:
             self.endpoint.failed.append(f"turn {person.turns}: {_excerpt(answer)}")

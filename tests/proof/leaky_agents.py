@@ -1,4 +1,4 @@
-"""Agents to be caught. Each tells, when asked, whatever it knows of its customer; all but `careful` and `whole` mix theirs up.
+"""Agents to be caught. All but `careful` and `discreet` mix their customers up.
 
 What they keep outside `turn.state` and the world is the mistake that each of them is here to make.
 """
@@ -51,6 +51,17 @@ async def keep_apart(turn: Turn) -> Reply:
     turn.state.setdefault("heard", []).append(turn.text)
     notes = await turn.call(read_notes)
     return Reply(f"{known_of(turn)} {turn.state} {notes}", evaluation={"known": known_of(turn)})
+
+
+discreet = Agent("discreet")
+
+
+@discreet.reply
+async def keep_and_tell_later(turn: Turn) -> Reply:
+    """Answers everybody alike until it is asked, and keeps in `turn.state` what it was told beside the messages."""
+    told = turn.state.setdefault("told", [])
+    told.append({"metadata": dict(turn.metadata), "context": list(turn.context)})
+    return Reply(f"{told}" if asks(turn) else "Good day.")
 
 
 # A module's global.
@@ -122,14 +133,14 @@ async def remember_by_tier(turn: Turn) -> Reply:
 
 # A tool that does not keep to the session's world.
 
-drawer: dict[str, str] = {}
+drawer: list[str] = []
 
 
 @tool
 async def file_note(world: World, note: str) -> dict[str, Any]:
-    """Files a note under its number, in a drawer of the module's, and copies the drawer into the world."""
-    drawer[f"note-{len(drawer) % 3}"] = note
-    world["notes"]["drawer"] = dict(drawer)
+    """Files a note in a drawer of the module's, and copies the first ones in it into the world."""
+    drawer.append(note)
+    world["notes"]["drawer"] = drawer[:40]
     return {"filed": True}
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import kill_proof
 from leak_proof import Options, exit_code, prove, show
 from prompts import ANY_AGENT, read_prompts
-from stages import VARIANTS, SqliteFile, supervised
+from stages import VARIANTS, SqliteFile, end_by_sigterm, supervised
 
 _HERE = Path(__file__).parent
 
@@ -34,6 +34,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60, help="of kills, for each variant")
     parser.add_argument("--seed", type=int, default=None)
     given = parser.parse_args()
+    end_by_sigterm()
     seed = given.seed if given.seed is not None else secrets.randbits(32)
     wrong = False
     for agent in ("support", "leaky_agents:careful"):

@@ -286,4 +286,9 @@ async def stage(variant: str, folder: Path) -> AsyncIterator[tuple[Stage, Databa
             yield several, server
 
 
+def end_by_sigterm() -> None:
+    """For commands: asked to end, they first stop what they started."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
 VARIANTS = ("sqlite", "postgres", "two-cores")

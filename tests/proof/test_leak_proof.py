@@ -75,21 +75,26 @@ def test_an_agent_that_mixes_its_customers_up_is_caught_and_the_way_is_named(
 
 def test_an_agent_that_tells_all_it_knows_of_its_own_customer_passes(tmp_path: Path) -> None:
     code, report = proved(tmp_path, "leaky_agents:careful", "--sessions", "60")
-    assert (code, report["leaks"], report["failed"], report["skipped"]) == (0, [], 0, {})
+    assert (code, report["leaks"], report["failures"], report["skipped"]) == (0, [], [], {})
     for way, seen in report["planted"].items():
-        # what was planted did arrive: had it shown in another session, it would have been found
-        assert seen["reply"] == seen["turn record"] == 60, way
-    assert report["planted"]["world"] | {"state": 60, "world": 60, "changes": 60} == report["planted"]["world"]
+        # what was planted did arrive, at least where session and user are named: elsewhere it would have been found
+        assert min(seen["reply"], seen["turn record"]) >= 30, way
+    assert min(report["planted"]["world"][place] for place in ("state", "world", "changes")) >= 30
 
 
 def test_the_support_agent_passes(tmp_path: Path) -> None:
-    code, report = proved(tmp_path, "support", "--sessions", "150", "--prompts", str(HERE / "support_prompts.json"))
-    assert (code, report["leaks"], report["failed"], report["skipped"]) == (0, [], 0, {})
+    prompts = str(HERE / "support_prompts.json")
+    code, report = proved(tmp_path, "support", "--sessions", "150", "--prompts", prompts)
+    assert (code, report["leaks"], report["failures"], report["skipped"]) == (0, [], [], {})
     planted = report["planted"]
-    assert {way: seen["reply"] for way, seen in planted.items() if "reply" in seen} == dict.fromkeys(
-        ("message", "world", "system message", "profile"), 150
-    )
-    assert planted["world"]["world"] == planted["message"]["world"] == planted["world"]["state"] == 150
+    assert min(planted[way]["reply"] for way in ("message", "world", "system message", "profile")) >= 75
+    assert min(planted["world"]["world"], planted["message"]["world"], planted["world"]["state"]) >= 75
+
+
+def test_clients_that_name_no_session_and_begin_alike_are_kept_apart(tmp_path: Path) -> None:
+    """They are told apart by what they carry alone, and what was sent beside the messages may differ (CHAT-14)."""
+    code, report = proved(tmp_path, "leaky_agents:discreet", "--sessions", "16")
+    assert (code, report["leaks"], report["failures"]) == (0, [], [])
 
 
 class Plain(BaseHTTPRequestHandler):
@@ -105,7 +110,7 @@ class Plain(BaseHTTPRequestHandler):
             return self._answer(404 if server.status == 200 else server.status, {"error": {"message": "no"}})
         users = [message["content"] for message in body["messages"] if message["role"] == "user"]
         headers = {"X-Customer": server.latest} if server.leaks else {}
-        server.latest = body["user_id"]
+        server.latest = body.get("user_id", server.latest)
         message = {"role": "assistant", "content": f"You said: {' '.join(users)}"}
         return self._answer(200, {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}, headers)
 
