@@ -20,7 +20,6 @@ def proved(*tests: str, waits_for: str = "") -> Entry:
 
 PLACING = "the full placing of requests in their session's tree, played by a state machine of clients"
 STREAMING = "text that reaches the client while the agent still writes it"
-SCENARIOS = "scenario files"
 
 CONTRACT: dict[str, Entry] = {
     "CHAT-01": proved(
@@ -184,7 +183,10 @@ CONTRACT: dict[str, Entry] = {
     "USER-06": proved(
         "spec/test_whole_chat::test_the_same_turn_over_http_and_grpc_is_the_same_turn",
         "core/test_core_sessions::test_the_scenario_asked_for_first_holds_and_another_is_reported_not_obeyed",
-        waits_for=SCENARIOS,
+        "core/test_core_scenario_play::test_a_scenario_sets_world_user_and_instructions_and_the_request_wins",
+        "core/test_core_scenario_play::test_sessions_keep_the_scenario_that_they_began_with",
+        "cli/test_scenarios::test_scenarios_are_read_at_start_and_on_sighup_while_open_sessions_keep_theirs",
+        "cli/test_scenarios::test_where_it_is_strict_an_unknown_id_is_400_with_the_nearest",
     ),
     "SESSION-01": proved(
         "spec/test_whole_resources::test_sessions_are_listed_read_closed_and_deleted",

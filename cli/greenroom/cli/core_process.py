@@ -11,7 +11,8 @@ from pathlib import Path
 from greenroom.cli.agents import load_agent
 from greenroom.cli.exposure import shown
 from greenroom.cli.metrics import serve_metrics
-from greenroom.cli.process import CannotStart, Ready
+from greenroom.cli.process import CannotStart, Ready, on_hangup
+from greenroom.cli.scenarios import Reloads, scenario_sources, tell
 from greenroom.cli.settings import Settings
 from greenroom.cli.setup import key_ring, set_up_log
 from greenroom.core.agent import AgentError
@@ -59,6 +60,7 @@ class CoreProcess:
                     serve_metrics(settings.metrics_host, settings.metrics_port, server.meters.registry, keys)
                 )
                 addresses |= {"metrics": f"http://{metrics}/metrics", "metrics_port": int(metrics.rpartition(":")[2])}
+            on_hangup(Reloads(core).ask)
             ready(addresses)
             await stop.wait()
             await server.drain(settings.drain_timeout)
@@ -92,9 +94,11 @@ class CoreProcess:
         )
         agent = load_agent(settings.agent)
         try:
-            served = Served(agent, settings.agent, limits)
+            sources = scenario_sources(settings)
+            served = Served(agent, settings.agent, limits, sources, strict=settings.scenarios_strict)
         except AgentError as problem:
             raise CannotStart(f"agent {settings.agent}: {problem}") from None
+        tell(served.loaded)
         return Core(
             served,
             store,

@@ -8,6 +8,7 @@ import typer
 from greenroom.cli import keys
 from greenroom.cli.flags import takes_settings
 from greenroom.cli.process import CannotStart
+from greenroom.cli.scenarios_commands import scenarios
 from greenroom.cli.sessions_commands import sessions
 from greenroom.cli.sources import WrongSetting, load
 from greenroom.cli.version import VERSION
@@ -23,6 +24,7 @@ app = typer.Typer(
 keys_app = typer.Typer(help="API keys.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
 app.add_typer(sessions, name="sessions")
+app.add_typer(scenarios, name="scenarios")
 
 AGENT = Annotated[
     str | None,

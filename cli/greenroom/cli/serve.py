@@ -75,7 +75,7 @@ class _Pair:
 
     def specs(self) -> list[ChildSpec]:
         return [
-            ChildSpec("core", self._core_document, started=self._core_started),
+            ChildSpec("core", self._core_document, started=self._core_started, reloads=True),
             ChildSpec("edge", self._edge_document, descriptors=(self._descriptor,)),
         ]
 

@@ -95,6 +95,14 @@ class Settings(BaseSettings):
         None, description="Sessions idle for longer are dropped whole, for instance `30d`. Unset: all are kept."
     )
 
+    scenarios_dir: Annotated[Path | None, Row(takes=("serve", "core", "scenarios"), flag="--scenarios")] = Field(
+        None, description="Folder of scenario files, read at start and on SIGHUP. Unset: `scenarios/` where it exists."
+    )
+    scenarios_strict: Annotated[bool, _SERVE_CORE] = Field(
+        False,
+        description="Answer 400 to a `scenario_id` that no scenario has, instead of starting from the default one.",
+    )
+
     api_keys: Annotated[SecretStr, Row(takes=("serve", "edge", "core"), flag="")] = Field(
         SecretStr(""),
         description="`NAME[@NAMESPACE]:SCOPES:KEY`, separated by commas; scopes `chat`, `inspect`, `edge` joined by `+`;"
@@ -184,6 +192,13 @@ class Settings(BaseSettings):
     @classmethod
     def _grpc_file_exists(cls, value: Path | None) -> Path | None:
         return _readable(value)
+
+    @field_validator("scenarios_dir")
+    @classmethod
+    def _folder_exists(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.is_dir():
+            raise ValueError("there is no such folder")
+        return value.absolute() if value is not None else None
 
     @model_validator(mode="after")
     def _certificates_come_with_keys(self) -> "Settings":

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from greenroom.cli.process import on_hangup
+
 logger = logging.getLogger(__name__)
 
 LONGEST_PAUSE = 1.0
@@ -39,6 +41,8 @@ class ChildSpec:
     """Open files that it inherits."""
     started: Callable[[Mapping[str, Any]], None] = lambda _addresses: None
     """Called with the addresses it reports, at each start."""
+    reloads: bool = False
+    """Whether it reads its files again on SIGHUP."""
     command: Sequence[str] = (sys.executable, "-m", "greenroom.cli.child")
 
 
@@ -50,6 +54,9 @@ class Child:
         self._process: asyncio.subprocess.Process | None = None
         self._ready = asyncio.Event()
         self._stopping = False
+        self._up = False
+        """Whether the process that runs now has been ready: before it is, a signal may end it."""
+        self._reload = False
 
     async def run(self) -> None:
         """Until `stop`. Raises `ChildFailed` when the first start fails; later crashes are restarted."""
@@ -86,6 +93,17 @@ class Child:
             self.kill()
             return False
 
+    def reload(self) -> None:
+        """Has it read its files again, as soon as it is up."""
+        if self._spec.reloads:
+            self._reload = True
+            self._pass_on()
+
+    def _pass_on(self) -> None:
+        if self._reload and self._up and self._process is not None:
+            self._reload = False
+            _signal(self._process, signal.SIGHUP)
+
     def kill(self) -> None:
         self._stopping = True
         if self._process is not None:
@@ -113,6 +131,7 @@ class Child:
                 _signal(process, signal.SIGTERM)
             return await process.wait()
         finally:
+            self._up = False
             reports.cancel()
 
     async def _read_reports(self, descriptor: int) -> None:
@@ -125,6 +144,8 @@ class Child:
             if line := await stream.readline():
                 self._spec.started(json.loads(line))
                 self._ready.set()
+                self._up = True
+                self._pass_on()
         finally:
             transport.close()
 
@@ -132,7 +153,7 @@ class Child:
 async def supervise(specs: Sequence[ChildSpec], *, ready: Callable[[], None], drain_timeout: float) -> bool:
     """Runs the children until SIGTERM or SIGINT; `ready` is called once all are. Whether all ended in good order.
 
-    A second signal kills them. Raises `ChildFailed`."""
+    A second signal kills them; SIGHUP is passed on to those that it is for. Raises `ChildFailed`."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     children = [Child(spec) for spec in specs]
@@ -145,6 +166,12 @@ async def supervise(specs: Sequence[ChildSpec], *, ready: Callable[[], None], dr
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, asked_to_stop)
+
+    def reload() -> None:
+        for child in children:
+            child.reload()
+
+    on_hangup(reload)
     runs = [asyncio.create_task(child.run()) for child in children]
     stopped = asyncio.create_task(stop.wait())
     readiness = asyncio.create_task(_all_ready(children, ready))

@@ -1,6 +1,6 @@
 """Reads an agent's scenarios: what is right is loaded, and every mistake of every file is told."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -68,8 +68,7 @@ class _Entry:
 def load_scenarios(agent: Agent, sources: Sequence[Source]) -> Loaded:
     """The agent's own scenarios and those of the sources; of equal ids a later source's is used. Raises `AgentError` when
     the agent's world or folder cannot be read."""
-    own = agent.scenario_folder()
-    read = [read_source(source) for source in (*([Folder(own)] if own else ()), *sources)]
+    read = [read_source(source) for source in _each_once(agent, sources)]
     entries: dict[str, _Entry | None] = {}
     for documents, _ in read:
         entries |= _entries(documents)
@@ -89,6 +88,16 @@ def load_scenarios(agent: Agent, sources: Sequence[Source]) -> Loaded:
             origins[id] = Origin(entry.document.file, stage.chain, stage.parts, stage.world)
     default = scenarios.pop(DEFAULT)
     return Loaded(Scenarios(default, scenarios.values()), origins, len(documents), tuple(sorted(mistakes)))
+
+
+def _each_once(agent: Agent, sources: Sequence[Source]) -> Iterator[Source]:
+    """The agent's own folder may be the one that is named, too."""
+    own = agent.scenario_folder()
+    if own is not None:
+        yield Folder(own)
+    for source in sources:
+        if own is None or not isinstance(source, Folder) or source.path.resolve() != own.resolve():
+            yield source
 
 
 def _entries(documents: Iterable[Document]) -> dict[str, _Entry | None]:
