@@ -67,6 +67,11 @@ class Diarist:
         self.failures_due: set[str] = set()
         self.sights: dict[tuple[str, int], Sight] = {}
 
+    def forget(self) -> None:
+        """What was seen, and what is due."""
+        self.failures_due.clear()
+        self.sights.clear()
+
     async def _reply(self, turn: Turn) -> Reply:
         before = Page({"diary": json.loads(json.dumps(dict(turn.world["diary"])))}, json.loads(json.dumps(turn.state)))
         self.sights[turn.session_id, turn.number] = Sight(

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from placing_doors import Message
+from placing_doors import Message, assistant, user
 from placing_model import Turn
 
 Keeping = Literal["as it came", "text alone", "trimmed", "reworded", "in pieces", "opened up"]
@@ -39,7 +39,7 @@ def reply_of(turn: Turn, kept: Mapping[int, Message], keeping: Keeping) -> list[
         case "text alone":
             return [assistant(turn.reply)]
         case "trimmed":
-            return [assistant(turn.reply[: len(turn.reply) // 2])]
+            return [assistant(turn.reply[: len(turn.reply) // 2 + 1])]
         case "reworded":
             return [assistant(f"It said: {turn.reply}")]
         case "in pieces":
@@ -51,14 +51,6 @@ def reply_of(turn: Turn, kept: Mapping[int, Message], keeping: Keeping) -> list[
     answers = [{"role": "tool", "tool_call_id": call.id, "content": "{}"} for call in turn.calls]
     asked = [{"role": "assistant", "content": None, "tool_calls": calls}] if calls else []
     return [*asked, *answers, assistant(turn.reply)]
-
-
-def user(text: str) -> Message:
-    return {"role": "user", "content": text}
-
-
-def assistant(text: str) -> Message:
-    return {"role": "assistant", "content": text}
 
 
 def system(*texts: str) -> list[Message]:

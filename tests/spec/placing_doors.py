@@ -17,6 +17,14 @@ Message = dict[str, Any]
 """As in OpenAI's chat format."""
 
 
+def user(text: str) -> Message:
+    return {"role": "user", "content": text}
+
+
+def assistant(text: str) -> Message:
+    return {"role": "assistant", "content": text}
+
+
 @dataclass(frozen=True)
 class Request:
     """What a client sends. `key` is its Idempotency-Key, `retry` its x-stainless-retry-count."""
@@ -142,20 +150,22 @@ def grpc_request(request: Request) -> RunTurnRequest:
             CarriedMessage(
                 role=message["role"],
                 content=message["content"],
-                # as httpx writes it: a key's second request must be the same body through any door
-                tool_calls_json=json.dumps(message["tool_calls"], separators=(",", ":"), ensure_ascii=False)
-                if "tool_calls" in message
-                else "",
+                tool_calls_json=as_sent(message["tool_calls"]) if "tool_calls" in message else "",
                 tool_call_id=message.get("tool_call_id", ""),
             )
             for message in request.messages
         ],
         session_id=request.session_id,
         user_id=request.user_id,
-        metadata_json=json.dumps(dict(request.metadata)) if request.metadata else "",
+        metadata_json=as_sent(dict(request.metadata)) if request.metadata else "",
         idempotency_key=request.key,
         retry_count=request.retry,
     )
+
+
+def as_sent(value: Any) -> str:
+    """As httpx writes it: the second request under a key must be the same body through any door."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
 def grpc_answer(reply: Reply) -> Answer:

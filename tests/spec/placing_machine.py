@@ -16,10 +16,12 @@ from typing import Any, ClassVar
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from placing_agent import Diarist
-from placing_clients import Manner, assistant, carried, system, user
-from placing_doors import DOORS, Answer, Message, Refusal, Request, http
+from placing_clients import Manner, carried, system
+from placing_doors import DOORS, Answer, Message, Refusal, Request, assistant, http, user
 from placing_model import BUILT, Due, Feature, Fresh, RightAnswer, Session, Stored, Turn, changed_records, forked
 from whole_sandbox import Sandbox
+
+from greenroom.v1 import CreateSessionRequest, Origin
 
 TEXTS = st.sampled_from(["yes", "no", "yes", "hush", "talk", "spill", "a  b", "a b", "ü\u0000"])
 SAID = st.lists(TEXTS, min_size=1, max_size=2).map(tuple) | TEXTS.map(lambda text: (text,))
@@ -69,6 +71,7 @@ class Clients(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
+        self.stage.diarist.forget()
         self.right = RightAnswer()
         run = next(self.names)
         self.twins = [Client(f"ann-{run}"), Client(f"bob-{run}")]
@@ -116,8 +119,10 @@ class Clients(RuleBasedStateMachine):
         return self.right.sessions.get(twin.session_id) or Session(twin.session_id)
 
     def request(self, twin: Client, messages: Sequence[Message], **more: Any) -> Request:
-        user_id = twin.name if twin.named_user else ""
-        return Request(tuple(messages), **{"session_id": twin.session_id, "user_id": user_id, **more})
+        given = {"session_id": twin.session_id, "user_id": twin.name if twin.named_user else "", **more}
+        if not given["session_id"] and any(message["role"] == "assistant" for message in messages):
+            given["user_id"] = twin.name  # all that nobody says without a session id is one nobody's, in every game
+        return Request(tuple(messages), **given)
 
     def path(self, twin: Client, number: int, manner: Manner, last: int = 0) -> list[Message]:
         """The path to a turn (or its last part) as this client keeps it."""
@@ -128,6 +133,11 @@ class Clients(RuleBasedStateMachine):
         """One of the session's turns, counted from the newest; None when there is none."""
         turns = self.session_of(twin).turns
         return turns[-1 - which % len(turns)] if turns else None
+
+    def path_to(self, twin: Client, which: int, manner: Manner) -> list[Message]:
+        """The path to one of the session's turns."""
+        turn = self.turn(twin, which)
+        return self.path(twin, turn.number, manner) if turn else []
 
     def carrying(self) -> bool:
         return all(twin.carries for twin in self.twins)
@@ -153,6 +163,9 @@ class Clients(RuleBasedStateMachine):
             if own:
                 twin.session_id = own[which % len(own)]
                 twin.carries = True
+                session = self.right.sessions[twin.session_id]
+                # what is found by its texts is found for the user it had when they were said
+                twin.named_user = twin.named_user if session.named else bool(session.user_id)
 
     @rule(who=WHO, door=DOOR, said=SAID, context=CONTEXT)
     def says_only_what_is_new(self, who: str, door: str, said: tuple[str, ...], context: tuple[str, ...]) -> None:
@@ -176,9 +189,7 @@ class Clients(RuleBasedStateMachine):
         """To any turn of any branch."""
 
         def ask(twin: Client) -> Request:
-            turn = self.turn(twin, which)
-            past = self.path(twin, turn.number, manner) if turn else []
-            return self.request(twin, [*past, *map(user, said)])
+            return self.request(twin, [*self.path_to(twin, which, manner), *map(user, said)])
 
         self.play(who, door, ask)
 
@@ -220,8 +231,7 @@ class Clients(RuleBasedStateMachine):
         """Between its own ones, or after them."""
 
         def ask(twin: Client) -> Request:
-            turn = self.turn(twin, which)
-            past = self.path(twin, turn.number, manner) if turn else []
+            past = self.path_to(twin, which, manner)
             exchange = [user(invented), assistant(f"never said: {invented}")]
             starts = [i for i, m in enumerate(past) if m["role"] == "user" and past[i - 1]["role"] != "user"]
             place = [*starts, len(past)][-1 - at % (len(starts) + 1)]
@@ -253,13 +263,16 @@ class Clients(RuleBasedStateMachine):
         self.play(who, door, ask)
 
     @precondition(carrying)
-    @rule(who=WHO, door=DOOR, said=SAID, manner=MANNERS)
-    def carries_history_without_a_session_id(self, who: str, door: str, said: tuple[str, ...], manner: Manner) -> None:
-        """Its own, where that can be found again; else one that was never here."""
+    @rule(who=WHO, door=DOOR, said=SAID, which=st.integers(0, 2), manner=MANNERS)
+    def carries_history_without_a_session_id(
+        self, who: str, door: str, said: tuple[str, ...], which: int, manner: Manner
+    ) -> None:
+        """Its own, where that can be found again (word for word, for the same user); else one that was never here."""
+        exact = replace(manner, spaced=False, replies="as it came" if manner.replies == "in pieces" else manner.replies)
 
         def ask(twin: Client) -> Request:
-            past = self.path(twin, self.session_of(twin).head, manner)
-            if Feature.HISTORY_WITHOUT_ID not in BUILT or not past:
+            past = self.path_to(twin, which, exact)
+            if Feature.HISTORY_WITHOUT_ID not in BUILT or not twin.named_user or not past:
                 past = [user("hello"), assistant(f"from {twin.name}"), *past]
             return self.request(twin, [*past, *map(user, said)], session_id="")
 
@@ -315,21 +328,25 @@ class Clients(RuleBasedStateMachine):
     def tries_again_what_failed(self, who: str, door: str) -> None:
         def ask(twin: Client) -> Request:
             request = twin.failed[-1]
+            if door.startswith("http") and Feature.FORK_AND_RETRY_OVER_HTTP not in BUILT:
+                request = replace(request, retry=0)
             return self.request(twin, [user("yes")]) if self._is_gone(request.session_id) else request
 
         self.play(who, door, ask)
 
-    @precondition(lambda self: Feature.RETRY_COUNT in BUILT and self.carrying())
+    @precondition(lambda self: Feature.RETRY_COUNT in BUILT and all(twin.session_id for twin in self.twins))
     @rule(who=WHO, door=DOOR, said=SAID, again=st.integers(1, 2), manner=MANNERS)
     def takes_a_reply_for_lost(self, who: str, door: str, said: tuple[str, ...], again: int, manner: Manner) -> None:
         """And sends the same again, as the official clients do."""
         asked: dict[str, Request] = {}
+        if Feature.FORK_AND_RETRY_OVER_HTTP not in BUILT:
+            door = "grpc"
 
         def ask(twin: Client) -> Request:
             if twin.name in asked:
                 asked[twin.name] = replace(asked[twin.name], retry=asked[twin.name].retry + 1)
             else:
-                past = self.path(twin, self.session_of(twin).head, manner)
+                past = self.path(twin, self.session_of(twin).head, manner) if self.carrying() else []
                 asked[twin.name] = self.request(twin, [*past, *map(user, said)])
             return asked[twin.name]
 
@@ -379,19 +396,18 @@ class Clients(RuleBasedStateMachine):
             twin.kept = {name: message for name, message in twin.kept.items() if name[0] != twin.session_id}
 
     @precondition(lambda self: Feature.FORK in BUILT and all(self.session_of(twin).turns for twin in self.twins))
-    @rule(which=WHICH)
-    def forks(self, which: int) -> None:
+    @rule(which=WHICH, door=DOOR)
+    def forks(self, which: int, door: str) -> None:
         """And goes on in the fork."""
         number = next(self._numbers)
         for twin in self.twins:
             session = self.session_of(twin)
             at = which % (session.head + 1)
             fork = forked(session, at, f"{twin.name}-fork-{number}")
-            body = {"session_id": fork.session_id, "from": {"session_id": session.session_id, "turn": at}}
-            response = self.stage.run(self.stage.whole.http.post("/v1/sessions", json=body))
-            assert response.status_code == 201, response.text
-            assert response.json()["session_id"] == response.json()["sessionId"] == fork.session_id
-            fork.chat_id = response.json()["chat_id"]
+            over_http = door.startswith("http") and Feature.FORK_AND_RETRY_OVER_HTTP in BUILT
+            fork.chat_id = self.stage.run(
+                (fork_over_http if over_http else fork_over_grpc)(self.stage, session, at, fork)
+            )
             assert fork.chat_id not in {other.chat_id for other in self.right.sessions.values()}
             self.right.sessions[fork.session_id] = fork
             for old, new in zip(session.path(at), fork.turns, strict=True):
@@ -445,6 +461,24 @@ class Clients(RuleBasedStateMachine):
             "sha256": hashlib.sha256(text.encode()).hexdigest(),
             "changes": changed_records(before, world),
         }
+
+
+async def fork_over_http(stage: Stage, session: Session, turn: int, fork: Session) -> str:
+    """The fork's chat id."""
+    body = {"session_id": fork.session_id, "from": {"session_id": session.session_id, "turn": turn}}
+    response = await stage.whole.http.post("/v1/sessions", json=body)
+    assert response.status_code == 201, response.text
+    opened = response.json()
+    assert opened["session_id"] == opened["sessionId"] == fork.session_id
+    return str(opened["chat_id"])
+
+
+async def fork_over_grpc(stage: Stage, session: Session, turn: int, fork: Session) -> str:
+    origin = Origin(session_id=session.session_id, turn=turn)
+    opened = await stage.whole.sessions.CreateSession(CreateSessionRequest(session_id=fork.session_id, origin=origin))
+    assert opened.created
+    assert opened.session.session_id == fork.session_id
+    return str(opened.session.chat_id)
 
 
 def shown(stored: Any) -> dict[str, Any]:

@@ -6,27 +6,37 @@ Brute force on purpose: whole paths are compared, text by text. Nothing in here 
 import copy
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
-from placing_agent import OPENING, Page, Sight, Wire, performed, title_page
-from placing_doors import Answer, Call, Message, Refusal, Request
+from placing_agent import OPENING, Page, Sight, Wire, performed, title_page, wired
+from placing_doors import Answer, Call, Message, Refusal, Request, assistant
 
 
 class Feature(Enum):
     """What the contract asks for and the product may not have yet."""
 
     HISTORY_WITHOUT_ID = "a carried history finds its session without an id (CHAT-14)"
+    EXACT_WITHOUT_ID = "and only word for word: white space counts there (CHAT-14)"
     RETRY_COUNT = "x-stainless-retry-count finds what was committed for a lower count (CHAT-15)"
-    FORK = "POST /v1/sessions {from} (SESSION-03)"
+    FORK = "a session is opened from a turn of another one (SESSION-03)"
+    FORK_AND_RETRY_OVER_HTTP = "POST /v1/sessions {from}, and the header x-stainless-retry-count"
     ANY_BRANCH = "a branch is found however many others have the same user texts (CHAT-13)"
     STREAMED_REPLAY_IS_MARKED = "a reply that is streamed again says so (CHAT-15)"
     CARRIED_IS_SEEN = "an agent sees the carried texts, not the stored ones (CHAT-12)"
 
 
-BUILT: frozenset[Feature] = frozenset()
+BUILT: frozenset[Feature] = frozenset(
+    {
+        Feature.HISTORY_WITHOUT_ID,
+        Feature.RETRY_COUNT,
+        Feature.FORK,
+        Feature.ANY_BRANCH,
+        Feature.CARRIED_IS_SEEN,
+    }
+)
 """The one place that says what the product has. What is not in here is not asked of it."""
 
 
@@ -36,6 +46,8 @@ class Exchange:
 
     users: tuple[str, ...]
     reply: str
+    answers: tuple[Message, ...] = field(default=(), compare=False)
+    """All that a client carries between: texts, tool calls, results."""
 
 
 @dataclass(frozen=True)
@@ -110,15 +122,16 @@ def folded(text: str) -> str:
 def told_apart(messages: Sequence[Message]) -> Carried:
     """CHAT-12: what stands before the last reply is past; system and developer texts are context wherever they stand."""
     context = tuple(m["content"] for m in messages if m["role"] in ("system", "developer"))
-    spoken = [m for m in messages if m["role"] in ("user", "assistant")]
+    spoken = [m for m in messages if m["role"] in ("user", "assistant", "tool")]
     past: list[Exchange] = []
     users: tuple[str, ...] = ()
-    for role, group in itertools.groupby(spoken, key=lambda m: m["role"]):
-        texts = tuple(m["content"] for m in group if m["content"] is not None)
-        if role == "user":
-            users = texts
+    for asks, group in itertools.groupby(spoken, key=lambda m: m["role"] == "user"):
+        told = tuple(group)
+        if asks:
+            users = tuple(m["content"] for m in told)
         else:
-            past.append(Exchange(users, "\n".join(texts)))
+            texts = [m["content"] for m in told if m["role"] == "assistant" and m["content"] is not None]
+            past.append(Exchange(users, "\n".join(texts), told))
             users = ()
     return Carried(context, tuple(past), users)
 
@@ -126,6 +139,13 @@ def told_apart(messages: Sequence[Message]) -> Carried:
 def recognisable(users: Sequence[str], reply: str) -> tuple[str, str]:
     """By what an exchange is known: its user texts, or the text of a lone reply; white space folded."""
     return ("user", folded(" ".join(users))) if users else ("lone", folded(reply))
+
+
+def word_for_word(users: Sequence[str], reply: str) -> tuple[Any, ...]:
+    """What must be equal for a conversation to be found without a session id."""
+    if Feature.EXACT_WITHOUT_ID in BUILT:
+        return tuple(users), reply
+    return recognisable(users, reply), folded(reply)
 
 
 def placed(session: Session, carried: Carried) -> Placement:
@@ -204,7 +224,8 @@ class RightAnswer:
         self.failures: dict[str, int] = {}
         """Failed attempts by session id; those of a session that was never opened wait for it."""
         self._keys: dict[tuple[str, str], tuple[Request, Answer]] = {}
-        self._bodies: dict[str, list[tuple[Request, Answer]]] = {}
+        self._sent: dict[str, list[tuple[Request, Answer | None]]] = {}
+        """What ran in a session, in order; no answer: it failed."""
 
     def due(self, request: Request) -> Due:
         """What must become of a request, should it be sent now."""
@@ -228,6 +249,7 @@ class RightAnswer:
         elif isinstance(due, Refusal) or due.fails:
             assert got == (due if isinstance(due, Refusal) else Refusal(500)), got
             if isinstance(due, Fresh) and request.session_id:
+                self._sent.setdefault(request.session_id, []).append((request, None))
                 self.failures[request.session_id] = self.failures.get(request.session_id, 0) + 1
         else:
             assert isinstance(got, Answer), got
@@ -261,43 +283,54 @@ class RightAnswer:
     def _seen(self, session: Session, where: Placement, carried: Carried) -> list[Wire]:
         """CHAT-12: the carried transcript, completed with the stored tool calls of the turns that are recognised."""
         stored = session.path(where.after)
-        told = [Exchange(turn.users, turn.reply) for turn in stored]
+        seen: list[Wire] = []
         if carried.past and Feature.CARRIED_IS_SEEN in BUILT:
             known = len(carried.past) - len(where.adopt)
-            told, stored = list(carried.past[:known]), stored[len(stored) - known :]
-        seen: list[Wire] = []
-        for exchange, turn in zip(told, stored, strict=True):
-            seen += [("user", text, ()) for text in exchange.users]
-            if turn.calls:
-                seen.append(("assistant", None, tuple((c.id, c.name, c.arguments) for c in turn.calls)))
-                seen += [("tool", json.dumps(c.result, sort_keys=True), ((c.id, "", ""),)) for c in turn.calls]
-            seen.append(("assistant", exchange.reply, ()))
-        for exchange in where.adopt:
-            seen += [*(("user", text, ()) for text in exchange.users), ("assistant", exchange.reply, ())]
+            for exchange, turn in zip(carried.past[:known], stored[len(stored) - known :], strict=True):
+                seen += self._seen_turn(exchange.users, turn, exchange.answers)
+            for exchange in where.adopt:
+                seen += [*(("user", text, ()) for text in exchange.users), *map(wired, exchange.answers)]
+        else:
+            for turn in stored:
+                seen += self._seen_turn(turn.users, turn, (assistant(turn.reply),))
+            for exchange in where.adopt:
+                seen += [*(("user", text, ()) for text in exchange.users), ("assistant", exchange.reply, ())]
         return seen + [("user", text, ()) for text in carried.said]
+
+    def _seen_turn(self, users: Sequence[str], turn: Turn, answers: Sequence[Message]) -> Iterator[Wire]:
+        """One that is recognised: its own tool calls stand between what was said and what is carried as its reply."""
+        yield from (("user", text, ()) for text in users)
+        if turn.calls:
+            yield ("assistant", None, tuple((c.id, c.name, c.arguments) for c in turn.calls))
+            yield from (("tool", json.dumps(c.result, sort_keys=True), ((c.id, "", ""),)) for c in turn.calls)
+            answers = [
+                assistant(m["content"]) for m in answers if m["role"] == "assistant" and m["content"] is not None
+            ]
+        yield from map(wired, answers)
 
     def _earlier(self, request: Request) -> Due | None:
         """CHAT-15: what was answered before, under the same key or for a lower count."""
         if request.key:
             found = self._keys.get((request.session_id, request.key))
             if found is not None:
-                same = (found[0].messages, found[0].user_id) == (request.messages, request.user_id)
+                same = body_of(found[0]) == body_of(request)
                 return Stored(found[1], marked=True) if same else Refusal(409)
         if request.retry and Feature.RETRY_COUNT in BUILT:
-            for sent, answer in reversed(self._bodies.get(request.session_id, [])):
-                if (sent.messages, sent.user_id) == (request.messages, request.user_id) and sent.retry < request.retry:
-                    return Stored(answer, marked=False)
+            for sent, answer in reversed(self._sent.get(request.session_id, [])):
+                if body_of(sent) == body_of(request):  # what became of it when it was last sent decides
+                    repeats = answer is not None and sent.retry < request.retry
+                    return Stored(answer, marked=False) if answer is not None and repeats else None
         return None
 
     def _found_without_id(self, request: Request) -> Session | None:
         """CHAT-14: the session opened without id that has exactly this path, at its end or forked from within."""
-        past = told_apart(request.messages).past
+        past = [word_for_word(one.users, one.reply) for one in told_apart(request.messages).past]
         exact = [
             (turn.number == session.head, number, session, turn.number)
             for number, session in enumerate(self.sessions.values())
             if not session.named and session.user_id == request.user_id
             for turn in session.turns
-            if tuple(Exchange(t.users, t.reply) for t in session.path(turn.number)) == past
+            if [word_for_word(one.users, one.reply) for one in session.path(turn.number)] == past
         ]
         if not exact:
             return None
@@ -330,21 +363,26 @@ class RightAnswer:
         self.sessions[session.session_id] = session
         if request.key:
             self._keys[request.session_id, request.key] = (request, got)
-        self._bodies.setdefault(request.session_id, []).append((request, got))
+        self._sent.setdefault(request.session_id, []).append((request, got))
 
     def forget(self, session_id: str) -> None:
         """The session was deleted, with all that was known of it."""
         del self.sessions[session_id]
         self.failures.pop(session_id, None)
-        self._bodies.pop(session_id, None)
+        self._sent.pop(session_id, None)
         self._keys = {name: kept for name, kept in self._keys.items() if kept[1].session_id != session_id}
+
+
+def body_of(request: Request) -> tuple[Any, ...]:
+    """What makes two requests one; under a key all of the body does."""
+    return request.messages, request.user_id, request.key, dict(request.metadata) if request.key else {}
 
 
 def forked(session: Session, number: int, session_id: str) -> Session:
     """SESSION-03: a new session whose past, state and world are those after that turn."""
     path = session.path(number)
     turns = [replace(turn, number=i, parent=i - 1) for i, turn in enumerate(copy.deepcopy(path), 1)]
-    return Session(session_id, session.user_id, "", bool(session_id), session.transcript_mode, turns)
+    return Session(session_id, session.user_id, named=bool(session_id), turns=turns)
 
 
 def changed_records(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -54,6 +54,15 @@ def test_every_kind_of_client_gets_the_right_answer_and_its_twin_too(
     url = request.getfixturevalue("postgres_url") if database == "postgres" else ""
     with playing(tmp_path, url) as stage:
         machine = type("Played", (Clients,), {"stage": stage, "names": itertools.count(1)})
-        profile = settings(max_examples=GAMES, stateful_step_count=MOVES, print_blob=True) if GAMES else FEW
+        profile = (
+            settings(
+                verbosity=__import__("hypothesis").Verbosity.verbose,
+                max_examples=GAMES,
+                stateful_step_count=MOVES,
+                print_blob=True,
+            )
+            if GAMES
+            else FEW
+        )
         checks = [*HealthCheck]
         run_state_machine_as_test(machine, settings=settings(profile, deadline=None, suppress_health_check=checks))

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import pytest
 from placing_agent import Diarist
-from placing_clients import assistant, system, user
-from placing_doors import DOORS, Answer, Message, Request
+from placing_clients import system
+from placing_doors import DOORS, Answer, Message, Request, assistant, user
 from placing_model import Fresh, RightAnswer
 from whole_sandbox import Sandbox, sandbox
 
