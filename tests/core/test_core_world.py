@@ -6,6 +6,8 @@ import enum
 import json
 import threading
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -13,12 +15,13 @@ from core_running import Serve
 from hypothesis import given
 from hypothesis import strategies as st
 
+from greenroom.core.ledger import WRITER, Writer
 from greenroom.core.overlay import Base, Overlay, Seed, canonical
 from greenroom.core.plain import GONE, WorldError
 from greenroom.core.records import Change
 from greenroom.core.sessions import between
-from greenroom.core.world import Touches, World, WorldTurn
-from greenroom.sdk import Agent, ToolFailed, Turn, tool
+from greenroom.core.world import WorldTurn
+from greenroom.sdk import Agent, ToolFailed, Turn, World, tool
 
 NAMES = st.sampled_from(["a", "b", "c", "ü/"])
 PLAIN: Any = st.recursive(
@@ -31,7 +34,15 @@ WORLDS = st.dictionaries(NAMES, PLAIN | st.dictionaries(NAMES, PLAIN, max_size=3
 
 def opened(seed: Seed, overlay: Overlay | None = None) -> tuple[WorldTurn, World]:
     turn = WorldTurn(Base(seed, overlay or Overlay()))
-    return turn, World(turn, Touches(turn))
+    return turn, turn.world
+
+
+@contextmanager
+def on_behalf_of(call: Writer) -> Iterator[None]:
+    """As the toolbox runs a call."""
+    before = WRITER.set(call)
+    yield
+    WRITER.reset(before)
 
 
 def plain(world: World) -> dict[str, Any]:
@@ -154,11 +165,13 @@ def test_what_a_failed_call_wrote_is_undone_whatever_it_was(start: dict[str, Any
     turn, world = opened(Seed(start))
     apply_steps(world, one)
     kept, changes = json_of(plain(world)), sorted(map(repr, turn.changes()))
-    for detach in (False, True):
-        touches = Touches(turn)
-        apply_steps(World(turn, touches), two)
-        touches.undo(detach=detach)
-        assert json_of(plain(world)) == kept
+    for cut_off in (False, True):
+        call = turn.begin()
+        with on_behalf_of(call):
+            apply_steps(world, two)
+        turn.undo(call, cut_off=cut_off)
+        with on_behalf_of(turn.ledger.own):
+            assert json_of(plain(world)) == kept
         assert sorted(map(repr, turn.changes())) == changes
 
 
@@ -218,10 +231,11 @@ def test_what_json_takes_as_what_it_stands_for_is_plain_data_to_every_call() -> 
     assert turn.changes() == ()
     world["c"]["k"]["status"] = Status.SHUT
     world["c"]["new"] = OrderedDict(b=Status.SHUT)
-    later = Touches(turn)
-    World(turn, later)["c"]["k"]["more"]["a"] = 2
-    World(turn, later)["c"]["new"]["b"] = "open"
-    later.undo(detach=False)
+    later = turn.begin()
+    with on_behalf_of(later):
+        world["c"]["k"]["more"]["a"] = 2
+        world["c"]["new"]["b"] = "open"
+    turn.undo(later, cut_off=False)
     assert [(change.key, change.after) for change in turn.changes()] == [
         ("k", '{"status":"shut","more":{"a":1}}'),
         ("new", '{"b":"shut"}'),
@@ -229,12 +243,18 @@ def test_what_json_takes_as_what_it_stands_for_is_plain_data_to_every_call() -> 
 
 
 def test_a_closed_world_refuses_reading_and_writing() -> None:
-    turn = WorldTurn(Base(Seed({"c": {"k": {}}}), Overlay()))
-    touches = Touches(turn)
-    world = World(turn, touches)
-    held = world["c"]
-    touches.closed = True
-    for act in (lambda: world["c"], lambda: held["k"], lambda: held.update(x=1), lambda: world.update(x=1)):
+    turn, world = opened(Seed({"c": {"k": {"v": []}}}))
+    held, record = world["c"], world["c"]["k"]
+    turn.close()
+    acts = [
+        lambda: world["c"],
+        lambda: held["k"],
+        lambda: held.update(x=1),
+        lambda: world.update(x=1),
+        lambda: record.update(x=1),
+        lambda: record["v"].append(1),
+    ]
+    for act in acts:
         with pytest.raises(WorldError, match="closed"):
             act()
 
@@ -348,11 +368,11 @@ async def test_a_plain_tool_past_its_timeout_is_cut_off_from_the_world(serve: Se
         record = world["orders"]["1"]
         record["state"] = "early"
         let_go.wait(20)
-        record["state"] = "late"
-        try:
-            world["orders"]["2"] = {}
-        except WorldError as error:
-            refusals.append(str(error))
+        for act in (lambda: record.update(state="late"), lambda: world["orders"].update({"2": {}})):
+            try:
+                act()
+            except WorldError as error:
+                refusals.append(str(error))
         over.set()
 
     agent = agent_with(slow)
@@ -368,7 +388,7 @@ async def test_a_plain_tool_past_its_timeout_is_cut_off_from_the_world(serve: Se
     core = await serve(agent)
     assert (await core.say("go")).text == "timeout: slow did not answer within 0.05 s"
     assert await core.world() == START
-    assert len(refusals) == 1
+    assert len(refusals) == 2
 
 
 async def test_sessions_never_see_each_other(serve: Serve) -> None:

@@ -5,24 +5,32 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
+from greenroom.core.frozen import FrozenDict, freeze, freeze_text
 from greenroom.core.plain import GONE, to_json
 from greenroom.core.records import Change, Snapshot
 
 
 class Seed:
-    """A starting world: a mapping of collections to records, by content hash. Read-only by agreement: nothing hands out
-    a reference into it."""
+    """A starting world: a mapping of collections to records, by content hash. Every session reads the one copy."""
 
-    __slots__ = ("data", "sha", "text")
+    __slots__ = ("_data", "sha", "text")
 
     def __init__(self, data: Mapping[str, Any]) -> None:
         self.text = to_json(data, "the starting world")
-        self.data: dict[str, Any] = json.loads(self.text)
         self.sha = hashlib.sha256(self.text.encode()).hexdigest()
+        self._data: FrozenDict | None = None
+
+    @property
+    def data(self) -> FrozenDict:
+        """Read when it is first wanted."""
+        data = self._data
+        if data is None:
+            data = self._data = freeze(json.loads(self.text))
+        return data
 
 
 class Overlay:
-    """The records of one session that differ from its seed. Changed only by `apply`, after a commit."""
+    """The records of one session that differ from its seed, frozen. Changed only by `apply`, after a commit."""
 
     __slots__ = ("records", "size")
 
@@ -33,7 +41,7 @@ class Overlay:
 
     def apply(self, changes: Iterable[Change]) -> None:
         for change in changes:
-            value = GONE if change.after is None else json.loads(change.after)
+            value = GONE if change.after is None else freeze_text(change.after)
             self.records.setdefault(change.collection, {})[change.key] = value
             self.size += len(change.after or "") + len(change.key or "") + 16
 
@@ -50,7 +58,7 @@ class Overlay:
         overlay = cls()
         if snapshot is not None:
             for collection, key, *value in json.loads(snapshot.overlay_json):
-                overlay.records.setdefault(collection, {})[key] = value[0] if value else GONE
+                overlay.records.setdefault(collection, {})[key] = freeze(value[0]) if value else GONE
             overlay.size = len(snapshot.overlay_json)
         return overlay
 
@@ -59,43 +67,57 @@ _NO_RECORDS: Final[dict[str | None, Any]] = {}
 
 
 class Base:
-    """A seed under an overlay: the world as a turn finds it. What it returns must not be changed."""
+    """A seed under an overlay: the world as a turn finds it. All values in it are frozen."""
 
-    __slots__ = ("_overlay", "_seed")
+    __slots__ = ("overlay", "seed")
 
     def __init__(self, seed: Seed, overlay: Overlay) -> None:
-        self._seed = seed.data
-        self._overlay = overlay.records
+        self.seed = seed.data
+        self.overlay = overlay.records
 
     def get(self, collection: str, key: str | None) -> Any:
         """A record, or for key None the collection's own value: {} for one of records, else the value. GONE: absent."""
-        over = self._overlay.get(collection, _NO_RECORDS)
+        over = self.overlay.get(collection, _NO_RECORDS)
         if key in over:
             return over[key]
-        seeded = self._seed.get(collection, GONE)
+        seeded = self.seed.get(collection, GONE)
         if key is None:
             return {} if isinstance(seeded, dict) else seeded
         return seeded.get(key, GONE) if isinstance(seeded, dict) else GONE
 
     def collections(self) -> Iterator[str]:
-        for name in self._seed:
-            if self._overlay.get(name, _NO_RECORDS).get(None) is not GONE:
+        for name in self.seed:
+            if self.overlay.get(name, _NO_RECORDS).get(None) is not GONE:
                 yield name
-        for name, over in self._overlay.items():
-            if name not in self._seed and over.get(None) is not GONE:
+        for name, over in self.overlay.items():
+            if name not in self.seed and over.get(None) is not GONE:
                 yield name
+
+    def records(self, collection: str) -> tuple[FrozenDict | None, Mapping[str | None, Any]]:
+        """The seed's records of a collection, if it has any, and those that replace them."""
+        seeded = self.seed.get(collection)
+        return (seeded if isinstance(seeded, FrozenDict) else None), self.overlay.get(collection, _NO_RECORDS)
 
     def keys(self, collection: str) -> Iterator[str]:
-        over = self._overlay.get(collection, _NO_RECORDS)
-        seeded = self._seed.get(collection)
-        if isinstance(seeded, dict):
+        seeded, over = self.records(collection)
+        if seeded is not None:
             yield from (key for key in seeded if over.get(key) is not GONE) if over else iter(seeded)
         for key, value in over.items():
-            if key is not None and value is not GONE and not (isinstance(seeded, dict) and key in seeded):
+            if key is not None and value is not GONE and not (seeded is not None and key in seeded):
                 yield key
 
+    def size(self, collection: str) -> int:
+        """How many keys there are, at the cost of the session's own records."""
+        seeded, over = self.records(collection)
+        count = len(seeded) if seeded is not None else 0
+        for key, value in over.items():
+            if key is not None:
+                known = seeded is not None and key in seeded
+                count += (value is not GONE) - known
+        return count
+
     def as_data(self) -> dict[str, Any]:
-        """The whole world as plain data, sharing records with the seed."""
+        """The whole world, for reading: its records are the seed's and the overlay's own."""
         return {name: self._collection(name) for name in self.collections()}
 
     def _collection(self, name: str) -> Any:

@@ -10,11 +10,11 @@ from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
 from greenroom.core.errors import LimitExceeded
+from greenroom.core.ledger import WRITER, leave
 from greenroom.core.plain import to_json, well_formed
 from greenroom.core.records import Change, ToolCallRecord
 from greenroom.core.schema import InvalidArguments
 from greenroom.core.tools import Call, Tool, ToolError, ToolFailed
-from greenroom.core.world import Touches
 
 if TYPE_CHECKING:
     from greenroom.core.turn import Turn
@@ -44,12 +44,12 @@ def failure_of(error: BaseException, tool: Tool[..., Any] | None) -> tuple[str, 
 class Execution:
     """One call while it runs."""
 
-    __slots__ = ("_arguments", "_id", "_name", "_number", "_started", "scripted_by", "touches", "turn")
+    __slots__ = ("_arguments", "_id", "_name", "_number", "_started", "scripted_by", "turn", "writer")
 
     def __init__(self, turn: "Turn", number: int, name: str, arguments: Mapping[str, Any], call_id: str) -> None:
         self.turn = turn
         self._arguments = arguments
-        self.touches = Touches(turn.world_turn)
+        self.writer = turn.world_turn.begin()
         self._number = number
         self._name = name
         self._id = call_id
@@ -113,26 +113,26 @@ class Toolbox:
         turn = self._turn
         turn.clock.tick()
         running = self._running[number] = Execution(turn, number, name, arguments, call_id or turn.ids.new("call"))
-        touches = running.touches
+        before = WRITER.set(running.writer)
         try:
             if found is None:
                 raise InvalidArguments(f"there is no tool named {name!r}")
             result = await self._run(found, arguments, running)
             if self._over:
                 raise asyncio.CancelledError
-            text, changes = self._text(result), touches.changes()
+            text = self._text(result)
+            changes = turn.world_turn.commit(running.writer)
         except BaseException as error:
             kind, message = failure_of(error, found)
             del self._running[number]
             if not self._over:
-                self._fail(number, running, kind, message, detach=_outlives(error))
+                self._fail(number, running, kind, message, cut_off=_outlives(error))
             if isinstance(error, LimitExceeded) or _is_stopping(error):
                 raise
             raise ToolFailed(name, kind, message) from error
+        finally:
+            leave(before)
         del self._running[number]
-        touches.closed = True
-        for other in self._running.values():
-            other.touches.meanwhile(changes)
         self._records[number] = running.record(text, ok=True, changes=changes)
         return result
 
@@ -141,11 +141,10 @@ class Toolbox:
         if not self._over:
             self._over = True
             for number, running in self._running.items():
-                self._fail(number, running, *failure_of(asyncio.CancelledError(), None), detach=True)
+                self._fail(number, running, *failure_of(asyncio.CancelledError(), None), cut_off=True)
 
-    def _fail(self, number: int, running: Execution, kind: str, message: str, *, detach: bool) -> None:
-        running.touches.closed = True
-        running.touches.undo(detach=detach)
+    def _fail(self, number: int, running: Execution, kind: str, message: str, *, cut_off: bool) -> None:
+        self._turn.world_turn.undo(running.writer, cut_off=cut_off)
         self._records[number] = running.record(to_json({"error": {"type": kind, "message": message}}), ok=False)
 
     def _open(self, name: str) -> int:

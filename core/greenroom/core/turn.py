@@ -7,6 +7,7 @@ import random
 import secrets
 from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import Token
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from time import perf_counter_ns
@@ -17,6 +18,7 @@ import msgspec
 from greenroom.core.chance import Clock, Ids, turn_random
 from greenroom.core.conversation import Conversation, conversation_of
 from greenroom.core.lazy import lazy
+from greenroom.core.ledger import WRITER, Writer, leave
 from greenroom.core.limits import Limits
 from greenroom.core.plain import to_json
 from greenroom.core.records import Message, TurnRecord
@@ -25,7 +27,7 @@ from greenroom.core.script import TurnScript
 from greenroom.core.toolbox import Toolbox
 from greenroom.core.tools import Tool, ToolFailed, User
 from greenroom.core.transcript import Exchange
-from greenroom.core.world import Touches, World, WorldTurn
+from greenroom.core.world import World, WorldTurn
 
 T = TypeVar("T")
 
@@ -92,7 +94,7 @@ class Turn(Injectable):
         self.said: list[str] = []
         self.toolbox = Toolbox(backstage.tools, self, backstage.executor)
         self._tokens = backstage.tokens
-        self._touches = Touches(scene.world)
+        self._outside: Token[Writer | None] | None = WRITER.set(scene.world.ledger.own)
         self._loop = asyncio.get_running_loop()
 
     @classmethod
@@ -138,7 +140,7 @@ class Turn(Injectable):
     @lazy
     def world(self) -> World:
         """The session's data: see `World`."""
-        return World(self.world_turn, self._touches)
+        return self.world_turn.world
 
     @lazy
     def _seed(self) -> bytes:
@@ -204,8 +206,11 @@ class Turn(Injectable):
 
     def end(self) -> None:
         """Cuts off whatever still holds the turn's world."""
-        self._touches.closed = True
         self.toolbox.end()
+        self.world_turn.close()
+        if self._outside is not None:
+            leave(self._outside)
+            self._outside = None
         if "token" in self.__dict__:
             self._tokens.pop(self.token, None)
 

@@ -1,283 +1,281 @@
 """Worlds: the data that tools read and change, sealed in one session.
 
-A seed is shared and never handed out. A session has an overlay of the records that differ from it. A turn opens a
-`WorldTurn` on both: a record is copied when it is first read, and what was copied is compared at the end. So tools work
-on plain dicts and lists, a turn costs what it touches, and its change set is exact.
+A seed is frozen and shared. A session has an overlay of the records that differ from it. A turn opens a `WorldTurn` on both:
+a record becomes the turn's own when it is first read, and whoever writes to it is entered in a ledger. So tools work on dicts
+and lists, a turn costs what it touches, its change set is exact, and a failed call's writes, and no others, are undone.
 """
 
-import json
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from greenroom.core.collection import Table, open_collection
+from greenroom.core.frozen import FrozenDict, FrozenList, text_of
+from greenroom.core.journal import DictJournal, Journal, ListJournal
+from greenroom.core.ledger import Ledger, Opened, Place, Writer
+from greenroom.core.live import live, owned
 from greenroom.core.overlay import Base
-from greenroom.core.plain import GONE, Image, WorldError, image_of, same, to_json, value_of
+from greenroom.core.plain import GONE, WorldError, same_text, to_json
 from greenroom.core.records import Change
 from greenroom.core.schema import Injectable
 
-Place = tuple[str, str | None]
-"""A collection and a record's key; None: the collection itself, when it is one plain value or holds no record yet."""
+
+class World(Table, Injectable):
+    """The session's data, as a mapping of collections to records: `world["orders"]["12345"]["status"] = "cancelled"`.
+
+    All in it are dicts and lists: read and change them in place. What a turn changes becomes visible to later turns when it
+    commits, and never to another session. Values must be JSON; a failed tool call's own writes are undone.
+    """
+
+    __slots__ = ("_base",)
+
+    def __init__(self, base: Base, ledger: Ledger) -> None:
+        super().__init__(base.seed)
+        self._base = base
+        self.ledger = ledger
+        for name in base.overlay:
+            own = base.get(name, None)
+            if isinstance(own, dict):
+                own = open_collection(ledger, base, name)
+            self.put(name, own)
+
+    @classmethod
+    def for_call(cls, running: Any) -> "World":
+        world: World = running.turn.world_turn.world
+        return world
+
+    def place(self, key: Any) -> Place:
+        if not isinstance(key, str):
+            raise WorldError(f"collection names are strings, and {key!r} is not")
+        return key, None
+
+    def open_value(self, key: str, frozen: Any) -> Any:
+        if isinstance(frozen, FrozenDict):
+            return open_collection(self.ledger, self._base, key)
+        return live(frozen, (self.ledger, key, None))
+
+    def __setitem__(self, name: Any, value: Any) -> None:
+        if isinstance(value, Mapping):
+            if not isinstance(value, dict):
+                value = dict(value)
+            for key in value:
+                if not isinstance(key, str):
+                    raise WorldError(f"record keys are strings, and {key!r} in world[{name!r}] is not")
+        super().__setitem__(name, value)
 
 
 class WorldTurn:
     """One turn's working copy. `changes` is its exact effect; nothing outside sees it before the commit."""
 
-    __slots__ = ("_base", "_cells", "_fresh", "_images")
+    __slots__ = ("_base", "_world", "ledger")
 
     def __init__(self, base: Base) -> None:
         self._base = base
-        self._cells: dict[Place, Any] = {}
-        self._images: dict[Place, Image] = {}
-        """The records read so far, as the turn found them."""
-        self._fresh: dict[str, dict[str, None]] = {}
-        """Keys that are new in this turn, in order of creation, by collection."""
+        self._world: World | None = None
+        self.ledger = Ledger()
 
-    def read(self, place: Place) -> Any:
-        """The turn's own copy of a record, or GONE."""
-        value = self._cells.get(place, self)
-        if value is self:
-            value = self._base.get(*place)
-            image = self._images[place] = image_of(value, "the starting world")
-            value = self._cells[place] = value_of(image)
-        return value
+    @property
+    def world(self) -> World:
+        """The one that the agent and all calls of the turn share."""
+        world = self._world
+        if world is None:
+            with self.ledger.lock:
+                world = self._world = self._world or World(self._base, self.ledger)
+        return world
 
-    def holds_records(self, place: Place) -> bool:
-        """Whether this is a collection of records that the turn has not replaced: looking into it touches nothing yet."""
-        return place not in self._cells and isinstance(self._base.get(*place), dict)
+    def begin(self) -> Writer:
+        """A call begins: what runs with it as the `WRITER` writes on its behalf."""
+        return self.ledger.begin()
 
-    def image(self, place: Place) -> Image:
-        """The record as it is now."""
-        if place not in self._cells:
-            self.read(place)
-            return self._images[place]
-        return image_of(self._cells[place], where(place))
+    def commit(self, writer: Writer) -> tuple[Change, ...]:
+        """A call has succeeded: its own changes. Raises `WorldError` when it left something that is not JSON; then it is
+        still running."""
+        ledger = self.ledger
+        with ledger.lock:
+            changes: tuple[Change, ...] = ()
+            if self._world is not None:
+                ledger.look()
+                self._mark_unmarked(writer)
+                changes = tuple(self._changes_of(self._world, writer)) if ledger.places else ()
+            ledger.end(writer, cut_off=False)
+            return changes
 
-    def write(self, place: Place, value: Any) -> None:
-        collection, key = place
-        if self._base.get(collection, key) is GONE:
-            fresh = self._fresh.setdefault(collection, {})
-            if key is not None:
-                if value is GONE:
-                    fresh.pop(key, None)
-                else:
-                    fresh[key] = None
-        self._cells[place] = value
-
-    def collections(self) -> Iterator[str]:
-        for name in self._base.collections():
-            if self._cells.get((name, None)) is not GONE:
-                yield name
-        for name in list(self._fresh):
-            if self._base.get(name, None) is GONE and self._cells.get((name, None), GONE) is not GONE:
-                yield name
-
-    def keys(self, collection: str) -> Iterator[str]:
-        cells = self._cells
-        for key in self._base.keys(collection):
-            if cells.get((collection, key)) is not GONE:
-                yield key
-        yield from tuple(self._fresh.get(collection, ()))
-
-    def change_since(self, place: Place, before: Image) -> Change | None:
-        """What became of a record since it was imaged; None: nothing. Raises `WorldError` when it is not JSON now."""
-        now = self._cells.get(place, GONE)
-        if isinstance(before, bytes) and image_of(now, where(place)) == before:
-            return None
-        was = value_of(before)
-        if was is now or (was is not GONE and now is not GONE and same(was, now)):
-            return None
-        return Change(
-            place[0],
-            place[1],
-            None if was is GONE else to_json(was, where(place)),
-            None if now is GONE else to_json(now, where(place)),
-        )
+    def undo(self, writer: Writer, *, cut_off: bool) -> None:
+        """A call has failed: takes out its writes, and nobody else's. `cut_off`: its code may still run, and holds what it
+        has read; nothing it does from now on lands."""
+        ledger = self.ledger
+        with ledger.lock:
+            ledger.undo(writer)
+            if self._world is not None:
+                if ledger.alone:
+                    self._restore_unmarked()
+                if cut_off:
+                    self._own_all(self._world)
+            ledger.end(writer, cut_off=cut_off)
 
     def changes(self) -> tuple[Change, ...]:
-        """What the turn changed so far, record by record, in the order in which records were first touched."""
-        found: list[Change] = []
-        for place in self._cells:
-            before = self._images[place] if place in self._images else image_of(self._base.get(*place), where(place))
-            change = self.change_since(place, before)
-            if change is not None:
-                found.append(change)
-        return tuple(found)
+        """What the turn changed so far, record by record, in the order of the first write to each."""
+        world = self._world
+        if world is None:
+            return ()
+        ledger = self.ledger
+        with ledger.lock:
+            self._mark_unmarked(ledger.own)
+            found: list[Change] = []
+            whole = {name for name, key in ledger.places if key is None}
+            for (name, key), mark in ledger.in_order():
+                if key is None:
+                    found += _differences(name, _base_value(self._base, name), world.peek(name))
+                elif name not in whole:
+                    change = mark.change or change_between(
+                        name, key, self._base.get(name, key), _at(world, name, key), foreign=mark.foreign
+                    )
+                    if change is not None:
+                        found.append(change)
+            return tuple(found)
 
+    def close(self) -> None:
+        """The turn is over: whoever still holds its world can no longer write to it."""
+        with self.ledger.lock:
+            self.ledger.close()
 
-def where(place: Place) -> str:
-    """A place as an author would write it."""
-    return f"world[{place[0]!r}]" + ("" if place[1] is None else f"[{place[1]!r}]")
-
-
-class Touches:
-    """What one tool call touched, with each record as it was before: its changes, and the way back."""
-
-    __slots__ = ("_before", "_meanwhile", "_world", "closed")
-
-    def __init__(self, world: WorldTurn) -> None:
-        self._world = world
-        self._before: dict[Place, Image] = {}
-        self._meanwhile: tuple[Change, ...] = ()
-        self.closed = False
-
-    def note(self, place: Place) -> None:
-        if self.closed:
-            raise WorldError("this world is closed: the tool call or turn it belongs to has ended")
-        if place not in self._before:
-            self._before[place] = self._world.image(place)
-
-    def changes(self) -> tuple[Change, ...]:
-        found: list[Change] = []
-        for place, before in self._before.items():
-            change = self._world.change_since(place, before)
-            if change is not None:
-                found.append(change)
-        return tuple(found)
-
-    def meanwhile(self, changes: tuple[Change, ...]) -> None:
-        """Another call of the turn has succeeded while this one runs: its changes outlive an `undo` of this one."""
-        self._meanwhile += changes
-
-    def undo(self, *, detach: bool) -> None:
-        """Puts every record back as it was, with what other calls have done to it since. `detach` leaves the old objects
-        to whoever still holds them (a tool that outlives its call); otherwise dicts keep their identity."""
-        for place, image in reversed(self._before.items()):
-            now, before = self._world.read(place), value_of(image)
-            for change in self._meanwhile:
-                if (change.collection, change.key) == place:
-                    before = _replayed(before, _read(change.before), _read(change.after))
-            if isinstance(now, dict) and isinstance(before, dict) and not detach:
-                now.clear()
-                now.update(before)
+    def _changes_of(self, world: World, writer: Writer) -> list[Change]:
+        """The difference between the world as it is and as it would be without the writer."""
+        ledger, found = self.ledger, list[Change]()
+        places = writer.places
+        if writer.through_foreign:
+            places = {**places, **{place: mark for place, mark in ledger.places.items() if mark.foreign}}
+        past: Past | None = None
+        for place, mark in places.items():
+            name, key = place
+            change = None
+            if key is not None and len(mark.writers) == 1 and not mark.foreign and (name, None) not in ledger.places:
+                now = _at(world, name, key)
+                change = mark.change = change_between(name, key, self._base.get(name, key), now, foreign=False)
             else:
-                self._world.write(place, before)
+                past = past or Past(ledger.journals(), writer)
+                if key is None:
+                    now = world.peek(name)
+                    found += _differences(name, past.whole(past.of(world, name, now)), now)
+                elif (name, None) not in places:
+                    now = _at(world, name, key)
+                    before = past.whole(past.of(world.peek(name), key, now))
+                    change = change_between(name, key, before, now, foreign=True)
+            if change is not None:
+                found.append(change)
+        return found
+
+    def _unmarked(self) -> Iterator[Opened]:
+        """What was opened and has changed without an entry in the ledger. C code can do that to a list: `heapq` does."""
+        places = self.ledger.places
+        for opened in self.ledger.opened:
+            if opened.value != opened.frozen and opened.table.place(opened.key) not in places:
+                yield opened
+
+    def _mark_unmarked(self, writer: Writer) -> None:
+        for opened in self._unmarked():
+            self.ledger.mark(writer, *opened.table.place(opened.key))
+
+    def _restore_unmarked(self) -> None:
+        for opened in self._unmarked():
+            opened.table.put(opened.key, opened.frozen)
+
+    def _own_all(self, world: World) -> None:
+        """Puts copies in the place of all foreign containers: one that has been cut off may hold them."""
+        ledger = self.ledger
+        copies: dict[int, Any] = {}
+        for (name, key), mark in tuple(ledger.places.items()):
+            if mark.foreign:
+                table = world if key is None else world.peek(name)
+                at = name if key is None else key
+                if isinstance(table, Table) and isinstance(value := table.peek(at), dict | list | tuple):
+                    table.put(at, owned(value, (ledger, name, key), copies))
+        ledger.forget_foreign(copies)
 
 
-def _read(text: str | None) -> Any:
-    return GONE if text is None else json.loads(text)
+class Past:
+    """The world as it would be had one writer not written."""
 
+    def __init__(self, journals: Mapping[int, Journal], writer: Writer) -> None:
+        self._journals = journals
+        self._writer = writer
 
-def _replayed(value: Any, before: Any, after: Any) -> Any:
-    """`value` after what made `after` of `before`, field by field where all are objects."""
-    if not (isinstance(value, dict) and isinstance(before, dict) and isinstance(after, dict)):
-        return after
-    for key in {**before, **after}:
-        was, now = before.get(key, GONE), after.get(key, GONE)
-        if now is GONE:
-            value.pop(key, None)
-        elif was is GONE or not same(was, now):
-            value[key] = _replayed(value.get(key, GONE), was, now)
-    return value
+    def of(self, container: Any, key: str, now: Any) -> Any:
+        """What stands at a key of a dict; what is in that is as it is now."""
+        journal = self._journals.get(id(container))
+        return journal.past(self._writer, key, now) if isinstance(journal, DictJournal) else now
 
-
-class Collection(MutableMapping[str, Any]):
-    """One collection of a world: record keys to records. Records are plain data, changed in place at any depth."""
-
-    __slots__ = ("_name", "_touches", "_world")
-
-    def __init__(self, name: str, world: WorldTurn, touches: Touches) -> None:
-        self._name = name
-        self._world = world
-        self._touches = touches
-
-    def __getitem__(self, key: str) -> Any:
-        place = (self._name, key)
-        self._touches.note(place)
-        value = self._world.read(place)
-        if value is GONE:
-            raise KeyError(key)
+    def whole(self, value: Any) -> Any:
+        """A value, with all that is in it."""
+        journal = self._journals.get(id(value))
+        if isinstance(value, FrozenDict | FrozenList):
+            return value
+        if isinstance(value, dict):
+            items = dict(value.raw() if isinstance(value, Table) else value)
+            if isinstance(journal, DictJournal):
+                items = journal.without(self._writer, items)
+            return {key: self.whole(item) for key, item in items.items()}
+        if isinstance(value, list | tuple):
+            values = list(value)
+            if isinstance(journal, ListJournal):
+                values = journal.without(self._writer, values)
+            return [self.whole(item) for item in values]
         return value
 
-    def __setitem__(self, key: str, value: Any) -> None:
+
+def _at(world: World, name: str, key: str) -> Any:
+    """What stands at a place now, or GONE."""
+    records = world.peek(name)
+    if isinstance(records, Table):
+        return records.peek(key)
+    return records.get(key, GONE) if isinstance(records, dict) else GONE
+
+
+def _base_value(base: Base, name: str) -> Any:
+    own = base.get(name, None)
+    return {key: base.get(name, key) for key in base.keys(name)} if isinstance(own, dict) else own
+
+
+def _differences(name: str, before: Any, after: Any) -> Iterator[Change]:
+    """The changes that make one collection of another; either may be a plain value, or GONE."""
+    old, new = _records(before), _records(after)
+    change = change_between(name, None, before if old is None else {}, after if new is None else {}, foreign=True)
+    if change is not None:
+        yield change
+    old, new = old or {}, new or {}
+    for key in {**old, **new}:
         if not isinstance(key, str):
-            raise WorldError(f"record keys are strings, and {key!r} in world[{self._name!r}] is not")
-        place = (self._name, key)
-        self._touches.note(place)
-        self._world.write(place, value)
-
-    def __delitem__(self, key: str) -> None:
-        self[key]
-        self._world.write((self._name, key), GONE)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(list(self._world.keys(self._name)))
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self._world.keys(self._name))
-
-    def __eq__(self, other: object) -> bool:
-        return dict(self) == (dict(other) if isinstance(other, Mapping) else other)
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def __repr__(self) -> str:
-        return repr(dict(self))
+            raise WorldError(f"record keys are strings, and {key!r} in world[{name!r}] is not")
+        change = change_between(name, key, old.get(key, GONE), new.get(key, GONE), foreign=True)
+        if change is not None:
+            yield change
 
 
-class World(MutableMapping[str, Any], Injectable):
-    """The session's data, as a mapping of collections to records: `world["orders"]["12345"]["status"] = "cancelled"`.
+def _records(value: Any) -> dict[str, Any] | None:
+    """A collection's records; None: it is something else."""
+    if isinstance(value, Table):
+        return dict(value.raw())
+    return value if isinstance(value, dict) else None
 
-    Records are plain dicts and lists: read and change them in place. What a turn changes becomes visible to later turns
-    when it commits, and never to another session. Values must be JSON; a failed tool call's own writes are undone.
-    """
 
-    __slots__ = ("_touches", "_world")
+def change_between(name: str, key: str | None, before: Any, after: Any, *, foreign: bool) -> Change | None:
+    """None: they are one JSON. `foreign`: there may be values that JSON takes for others (a tuple), and Python does not.
+    Raises `WorldError` for what is none."""
+    if before is after:
+        return None
+    old = None if before is GONE else text_of(before)
+    new = None if after is GONE else _text(after, name, key)
+    if old is not None and new is not None and (old == new or ((foreign or before == after) and same_text(old, new))):
+        return None
+    return Change(name, key, old, new)
 
-    def __init__(self, world: WorldTurn, touches: Touches) -> None:
-        self._world = world
-        self._touches = touches
 
-    @classmethod
-    def for_call(cls, running: Any) -> "World":
-        return cls(running.turn.world_turn, running.touches)
+def _text(value: Any, name: str, key: str | None) -> str:
+    try:
+        return to_json(value)
+    except WorldError:
+        return to_json(value, where(name, key))
 
-    def __getitem__(self, name: str) -> Any:
-        place = (name, None)
-        if self._world.holds_records(place) and not self._touches.closed:
-            return Collection(name, self._world, self._touches)
-        self._touches.note(place)
-        value = self._world.read(place)
-        if value is GONE:
-            raise KeyError(name)
-        return Collection(name, self._world, self._touches) if isinstance(value, dict) else value
 
-    def __setitem__(self, name: str, value: Any) -> None:
-        if not isinstance(name, str):
-            raise WorldError(f"collection names are strings, and {name!r} is not")
-        if isinstance(value, Collection) and value._name == name:
-            return
-        self._clear(name)
-        place = (name, None)
-        self._touches.note(place)
-        if isinstance(value, Mapping):
-            self._world.write(place, {})
-            collection = Collection(name, self._world, self._touches)
-            for key, record in value.items():
-                collection[key] = record
-        else:
-            self._world.write(place, value)
-
-    def setdefault(self, name: str, default: Any = None) -> Any:
-        """As a dict's; what it returns is the collection itself, also when it is new."""
-        if name not in self:
-            self[name] = default
-        return self[name]
-
-    def __delitem__(self, name: str) -> None:
-        self[name]
-        self._touches.note((name, None))
-        self._clear(name)
-        self._world.write((name, None), GONE)
-
-    def _clear(self, name: str) -> None:
-        collection = Collection(name, self._world, self._touches)
-        for key in collection:
-            del collection[key]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(list(self._world.collections()))
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self._world.collections())
-
-    def __repr__(self) -> str:
-        return f"World({', '.join(self)})"
+def where(name: str, key: str | None) -> str:
+    """A place as an author would write it."""
+    return f"world[{name!r}]" + ("" if key is None else f"[{key!r}]")
