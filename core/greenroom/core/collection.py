@@ -256,10 +256,24 @@ class LargeCollection(Collection):
 
 
 class _Unreadable:
-    """A key that no JSON has."""
+    """A key that no JSON has, and that goes into one dict only."""
+
+    __slots__ = ("_placed",)
+
+    def __init__(self) -> None:
+        self._placed = False
+
+    def __hash__(self) -> int:
+        if self._placed:
+            raise TypeError(f"{self!r} cannot be read by code that does not ask it")
+        self._placed = True
+        return 0
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
 
     def __repr__(self) -> str:
-        return "<a large collection of a world: use dict(collection)>"
+        return "a large collection of a world (dict(collection) is one that can be)"
 
 
 def open_collection(ledger: Ledger, base: Base, name: str) -> "Collection":

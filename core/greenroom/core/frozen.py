@@ -33,7 +33,7 @@ class FrozenDict(dict[str, Any]):
     def __reduce_ex__(self, protocol: object) -> tuple[Any, ...]:
         return dict, (dict(self),)
 
-    __setitem__ = __delitem__ = __ior__ = _refuse
+    __init__ = __setitem__ = __delitem__ = __ior__ = _refuse
     clear = pop = popitem = setdefault = update = _refuse
 
 
@@ -53,7 +53,7 @@ class FrozenList(list[Any]):
     def __reduce_ex__(self, protocol: object) -> tuple[Any, ...]:
         return list, (list(self),)
 
-    __setitem__ = __delitem__ = __iadd__ = __imul__ = _refuse
+    __init__ = __setitem__ = __delitem__ = __iadd__ = __imul__ = _refuse
     append = clear = extend = insert = pop = remove = reverse = sort = _refuse
 
 
@@ -86,7 +86,8 @@ def text_of(value: Any) -> str:
 
 
 def _frozen_dict(items: Iterable[Any]) -> FrozenDict:
-    frozen = FrozenDict(items)
+    frozen = FrozenDict.__new__(FrozenDict)
+    dict.update(frozen, items)
     nested = [key for key, value in frozen.items() if type(value) is dict or type(value) is list]
     for key in nested:
         dict.__setitem__(frozen, key, freeze(frozen[key]))
@@ -96,7 +97,8 @@ def _frozen_dict(items: Iterable[Any]) -> FrozenDict:
 
 
 def _frozen_list(items: list[Any]) -> FrozenList:
-    frozen = FrozenList(map(freeze, items))
+    frozen = FrozenList.__new__(FrozenList)
+    list.extend(frozen, map(freeze, items))
     frozen.text = None
     frozen.nested = any(type(value) is FrozenDict or type(value) is FrozenList for value in frozen)
     return frozen
