@@ -77,16 +77,15 @@ def freeze_text(text: str) -> Any:
 
 def text_of(value: Any) -> str:
     """The JSON of a frozen value."""
-    if isinstance(value, FrozenDict | FrozenList):
-        text = value.text
-        if text is None:
-            text = value.text = to_json(value)
-        return text
-    return to_json(value)
+    if not isinstance(value, FrozenDict | FrozenList):
+        return to_json(value)
+    text: str = value.text or to_json(value)
+    value.text = text
+    return text
 
 
 def _frozen_dict(items: Iterable[Any]) -> FrozenDict:
-    frozen = FrozenDict.__new__(FrozenDict)
+    frozen: FrozenDict = FrozenDict.__new__(FrozenDict)
     dict.update(frozen, items)
     nested = [key for key, value in frozen.items() if type(value) is dict or type(value) is list]
     for key in nested:
@@ -97,7 +96,7 @@ def _frozen_dict(items: Iterable[Any]) -> FrozenDict:
 
 
 def _frozen_list(items: list[Any]) -> FrozenList:
-    frozen = FrozenList.__new__(FrozenList)
+    frozen: FrozenList = FrozenList.__new__(FrozenList)
     list.extend(frozen, map(freeze, items))
     frozen.text = None
     frozen.nested = any(type(value) is FrozenDict or type(value) is FrozenList for value in frozen)
