@@ -162,8 +162,8 @@ def test_every_method_of_a_frozen_value_that_writes_refuses() -> None:
         lambda: record.update(x=1), lambda: record.pop("l"), lambda: record.popitem(), lambda: record.setdefault("x", 1),
         lambda: record.__setitem__("x", 1), lambda: record.__delitem__("l"), lambda: record.clear(), lambda: record.__ior__({}),
         lambda: items.append(1), lambda: items.extend([1]), lambda: items.insert(0, 1), lambda: items.pop(),
-        lambda: items.clear(), lambda: items.remove(1), lambda: items.reverse(), lambda: items.sort(), lambda: items.__setitem__(0, 1),
-        lambda: items.__delitem__(0), lambda: items.__iadd__([1]), lambda: items.__imul__(2),
+        lambda: items.clear(), lambda: items.remove(1), lambda: items.reverse(), lambda: items.sort(),
+        lambda: items.__setitem__(0, 1), lambda: items.__delitem__(0), lambda: items.__iadd__([1]), lambda: items.__imul__(2),
     ]  # fmt: skip
     for act in acts:
         with pytest.raises(WorldError, match="cannot be changed"):

@@ -192,10 +192,10 @@ class LargeCollection(Collection):
         self._count = base.size(name)
 
     def peek(self, key: Any) -> Any:
-        value = self._own.get(key, self)
-        if value is self:
-            return self._base.get(self.name, key) if isinstance(key, str) else GONE
-        return value
+        own = self._own
+        if key in own:
+            return own[key]
+        return self._base.get(self.name, key) if isinstance(key, str) else GONE
 
     def put(self, key: Any, value: Any) -> None:
         self._count += (value is not GONE) - (self.peek(key) is not GONE)

@@ -86,7 +86,7 @@ class DictJournal:
         return kept, pending
 
     def _reorder(self, order: list[Any]) -> None:
-        values = dict(self.target)
+        values = dict(dict.items(self.target))  # not as whoever reads a collection, which would open its records
         known = set(order)
         wanted = [key for key in order if key in values] + [key for key in values if key not in known]
         if wanted == list(values):
