@@ -200,13 +200,13 @@ def play(start: Any, turns: Any) -> None:
     assert json_of(seed.data) == json_of(start)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(WORLDS, TURNS)
 def test_a_world_does_what_plain_dicts_do(start: Any, turns: Any) -> None:
     play(start, turns)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(WORLDS, TURNS)
 def test_a_world_of_large_collections_does_what_plain_dicts_do(start: Any, turns: Any) -> None:
     with pytest.MonkeyPatch.context() as patch:
