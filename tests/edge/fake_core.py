@@ -102,6 +102,8 @@ class FakeCore(
     turns: list[agent_pb2.RunTurnRequest] = field(default_factory=list)
     lists: list[int] = field(default_factory=list)
     cancelled: list[int] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+    opened: list[session_pb2.CreateSessionRequest] = field(default_factory=list)
     metadata: list[dict[str, str | bytes]] = field(default_factory=list)
     users: dict[str, user_pb2.User] = field(default_factory=dict)
     sessions: dict[str, session_pb2.Session] = field(default_factory=dict)
@@ -156,6 +158,7 @@ class FakeCore(
             async for request in requests:
                 self.lists.append(len(request.turns))
                 self.cancelled.extend(request.cancel)
+                self.left.extend(request.left)
                 for item in request.turns:
                     self.turns.append(item.turn)
                     tasks.add(asyncio.create_task(one(item)))
@@ -243,9 +246,16 @@ class FakeCore(
 
     async def CreateSession(self, request, context):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
         await self._check(context)
+        self.opened.append(request)
         session_id = request.session_id or "minted_session"
         created = session_id not in self.sessions
+        if request.HasField("origin"):
+            await self._found(self.sessions.get(request.origin.session_id), "SESSION_NOT_FOUND", context)
         session = self.open_session(session_id) if created else self.sessions[session_id]
+        if request.HasField("origin"):
+            origin = request.origin
+            turn = origin.turn if origin.HasField("turn") else self.sessions[origin.session_id].head
+            session.origin.CopyFrom(session_pb2.Origin(session_id=origin.session_id, turn=turn))
         return session_pb2.CreateSessionResponse(session=session, created=created)
 
     async def GetSession(self, request, context):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201

@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+from dataclasses import replace
 from typing import Any
 
 import httpx2
@@ -13,7 +14,7 @@ from fastapi.routing import APIRoute
 from test_edge_errors import check_shape
 
 from greenroom.edge import HttpOptions, LogOptions, create_app
-from greenroom.edge.access import PUBLIC, SCOPES, is_loopback
+from greenroom.edge.access import BY_BODY, PUBLIC, SCOPES, is_loopback
 from greenroom.edge.rate_limit import LocalRateLimiter
 from greenroom.v1 import agent_pb2, turn_pb2
 
@@ -31,7 +32,7 @@ def test_every_route_has_its_scope() -> None:
     assert {pair for pair in routes if pair[1] not in PUBLIC} == set(SCOPES)
 
 
-@pytest.mark.parametrize(("method", "path"), list(SCOPES))
+@pytest.mark.parametrize(("method", "path"), [route for route, scope in SCOPES.items() if scope != BY_BODY])
 async def test_each_route_takes_its_scope_and_no_other(keyed: httpx2.AsyncClient, method: str, path: str) -> None:
     right, wrong = ("sk-chat", "sk-inspect") if SCOPES[method, path] == "chat" else ("sk-inspect", "sk-chat")
     where = path.replace("{", "").replace("}", "")
@@ -39,6 +40,37 @@ async def test_each_route_takes_its_scope_and_no_other(keyed: httpx2.AsyncClient
     assert refused.status_code == 403
     assert check_shape(refused)["type"] == "permission_error"
     assert (await keyed.request(method, where, headers=bearer(right))).status_code not in {401, 403}
+
+
+@pytest.mark.parametrize(
+    ("body", "right", "wrong"),
+    [
+        ({}, "sk-chat", "sk-inspect"),
+        ({"from": None}, "sk-chat", "sk-inspect"),
+        ({"from": {"session_id": "s1"}}, "sk-inspect", "sk-chat"),
+        ({"from": {}}, None, "sk-chat"),
+    ],
+)
+async def test_a_session_is_opened_with_one_scope_and_forked_with_the_other(
+    keyed: httpx2.AsyncClient, core: FakeCore, body: dict[str, Any], right: str | None, wrong: str
+) -> None:
+    core.open_session("s1")
+    refused = await keyed.post("/v1/sessions", json=body, headers=bearer(wrong))
+    assert refused.status_code == 403
+    lacking = "inspect" if wrong == "sk-chat" else "chat"
+    assert check_shape(refused)["message"] == f"This key lacks the scope `{lacking}`"
+    assert core.opened == []
+    for key in filter(None, (right, "sk-all")):
+        answer = await keyed.post("/v1/sessions", json=body, headers=bearer(key))
+        assert answer.status_code == (400 if right is None else 201 if key == right else 200)
+
+
+async def test_a_key_with_neither_scope_opens_nothing(core: FakeCore) -> None:
+    keys = {"sk-edge": replace(KEYS["sk-chat"], scopes=frozenset({"edge"}))}
+    async with in_process(options(core.target), keys.get) as client:
+        refused = await client.post("/v1/sessions", json={}, headers=bearer("sk-edge"))
+    assert refused.status_code == 403
+    assert check_shape(refused)["message"] == "This key lacks the scope `chat or inspect`"
 
 
 @pytest.mark.parametrize("path", sorted(PUBLIC))

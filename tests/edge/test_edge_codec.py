@@ -58,14 +58,24 @@ def as_json(message: turn_pb2.Message) -> dict[str, Any]:
     metadata=OBJECTS,
     ascii_only=st.booleans(),
     indent=st.sampled_from([None, 2]),
+    retry_count=st.integers(0, 9999),
+    refused_at_us=st.integers(0, 2**62),
 )
 def test_a_turn_says_what_the_request_said(
-    messages: list[Any], last: Any, metadata: dict[str, Any], ascii_only: bool, indent: int | None
+    messages: list[Any],
+    last: Any,
+    metadata: dict[str, Any],
+    ascii_only: bool,
+    indent: int | None,
+    retry_count: int,
+    refused_at_us: int,
 ) -> None:
     body = json.dumps(
         {"messages": [*messages, last], "metadata": metadata, "session_id": "s"}, ensure_ascii=ascii_only, indent=indent
     )
-    turn = codec.to_turn(parse(body.encode()), codec.Envelope())
+    envelope = codec.Envelope(retry_count=retry_count, refused_at_us=refused_at_us)
+    turn = codec.to_turn(parse(body.encode()), envelope)
+    assert (turn.retry_count, turn.refused_at_us) == (retry_count, refused_at_us if retry_count else 0)
     assert [as_json(message) for message in turn.messages] == [*messages, last]
     assert turn.metadata_json == body_slice(body)
     assert json.loads(turn.metadata_json) == metadata
@@ -86,12 +96,12 @@ def body_slice(body: str) -> str:
 @settings(deadline=None)
 @given(
     text=TEXT,
-    calls=st.lists(st.tuples(TEXT, OBJECTS, FREE), max_size=4),
+    calls=st.lists(st.tuples(TEXT, OBJECTS, FREE, TEXT), max_size=4),
     evaluation=OBJECTS,
     confidence=st.none() | st.floats(0, 1),
 )
 def test_a_reply_says_what_the_core_said(
-    text: str, calls: list[tuple[str, Any, Any]], evaluation: dict[str, Any], confidence: float | None
+    text: str, calls: list[tuple[str, Any, Any, str]], evaluation: dict[str, Any], confidence: float | None
 ) -> None:
     reply = turn_pb2.Reply(
         text=text,
@@ -100,21 +110,32 @@ def test_a_reply_says_what_the_core_said(
         history=turn_pb2.HISTORY_WENT_BACK,
         scenario=turn_pb2.Scenario(id="default", requested="other", found=True, applied=False),
         tool_calls=[
-            turn_pb2.ToolCall(id=f"c{n}", name=name, arguments_json=json.dumps(args), result_json=json.dumps(result))
-            for n, (name, args, result) in enumerate(calls)
+            turn_pb2.ToolCall(
+                id=f"c{n}",
+                name=name,
+                arguments_json=json.dumps(args),
+                result_json=json.dumps(result),
+                scripted_by=rule,
+            )
+            for n, (name, args, result, rule) in enumerate(calls)
         ],
     )
     body = json.loads(codec.from_reply(reply))
     [choice] = body["choices"]
     assert choice["message"]["content"] == text
     shown = [
-        (call["function"]["name"], json.loads(call["function"]["arguments"]), call["function"]["result"])
+        (
+            call["function"]["name"],
+            json.loads(call["function"]["arguments"]),
+            call["function"]["result"],
+            call.get("scripted_by", ""),
+        )
         for call in choice["message"].get("tool_calls", [])
     ]
     assert shown == calls
     assert ("tool_calls" in choice["message"]) is bool(calls)
     assert body["evaluation_metadata"] == evaluation
-    assert body["metadata"]["tools_used"] == list(dict.fromkeys(name for name, _, _ in calls))
+    assert body["metadata"]["tools_used"] == list(dict.fromkeys(name for name, *_ in calls))
     assert body["metadata"].get("agent_confidence") == confidence
     assert body["metadata"]["history"] == "went_back"
     assert body["metadata"]["scenario"] == {"id": "default", "requested": "other", "found": True, "applied": False}

@@ -19,7 +19,8 @@ from schemathesis.checks import (
     status_code_conformance,
 )
 
-from greenroom.edge import chat_reply, chat_request, codec, create_app, schemas
+from greenroom.edge import chat_reply, chat_request, codec, create_app, schemas, session_schemas
+from greenroom.edge.routes import sessions
 from greenroom.edge.routes.chat_stream import Chunk
 from greenroom.v1 import agent_pb2, session_pb2
 
@@ -44,6 +45,7 @@ PAIRS = [
     (chat_reply.ReplyScenario, schemas.Scenario),
     (chat_reply.ReplyUsage, schemas.Usage),
     (chat_reply.Function, schemas.CalledFunction),
+    (sessions.ForkFrom, session_schemas.ForkFrom),
 ]
 
 

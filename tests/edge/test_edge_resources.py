@@ -6,7 +6,7 @@ import grpc
 import httpx2
 import pytest
 from edge_running import in_process, options, published, until
-from fake_core import FakeCore, failure, published_call, reply_to
+from fake_core import STAMP, FakeCore, failure, published_call, reply_to
 from grpc_health.v1 import health_pb2
 from test_edge_errors import check_shape
 
@@ -67,51 +67,206 @@ async def test_a_session_is_opened_closed_and_deleted(client: httpx2.AsyncClient
     assert (await client.get("/v1/sessions/s1")).status_code == 404
 
 
-async def test_a_fork_is_refused_in_plain_words(client: httpx2.AsyncClient) -> None:
-    response = await client.post("/v1/sessions", json={"from": {"session_id": "s1", "turn": 2}})
-    assert response.status_code == 400
-    assert check_shape(response)["param"] == "from"
+SESSION = {
+    "session_id": "s1",
+    "chat_id": "chat_of_s1",
+    "user_id": None,
+    "agent": "support",
+    "created_at": "2024-01-21T10:30:00Z",
+    "updated_at": "2024-01-21T10:30:00Z",
+    "closed_at": None,
+    "turn_count": 0,
+    "head": 0,
+    "transcript_mode": False,
+    "metadata": {"z": 1.0, "a": 9007199254740993},
+    "scenario": {"id": "default", "requested": None, "found": False},
+    "from": None,
+}
+
+
+async def test_a_session_is_shown_whole(client: httpx2.AsyncClient) -> None:
+    opened = await client.post("/v1/sessions", json={"session_id": "s1"})
+    assert opened.json() == {**SESSION, "sessionId": "s1"}
+    assert (await client.get("/v1/sessions/s1")).json() == SESSION
+    assert (await client.get("/v1/sessions")).json() == {"sessions": [SESSION], "next_page_token": "more"}
+
+
+@pytest.mark.parametrize(
+    ("fork", "turn"),
+    [
+        ({"session_id": "s1", "turn": 2}, 2),
+        ({"session_id": "s1", "turn": 0}, 0),
+        ({"session_id": "s1", "turn": None}, None),
+        ({"session_id": "s1", "more": "is accepted"}, None),
+    ],
+)
+async def test_a_session_is_forked(
+    client: httpx2.AsyncClient, core: FakeCore, fork: dict[str, object], turn: int | None
+) -> None:
+    core.open_session("s1").head = 7
+    body = {"from": fork, "session_id": "s2", "user_id": "u", "metadata": {"a": 1}}
+    opened = await client.post("/v1/sessions", json=body)
+    assert opened.status_code == 201
+    origin = session_pb2.Origin(session_id="s1", turn=turn)
+    assert core.opened == [
+        session_pb2.CreateSessionRequest(session_id="s2", user_id="u", metadata_json='{"a":1}', origin=origin)
+    ]
+    forked_from = {"session_id": "s1", "turn": 7 if turn is None else turn}
+    shown = {**SESSION, "session_id": "s2", "chat_id": "chat_of_s2", "from": forked_from}
+    assert opened.json() == {**shown, "sessionId": "s2"}
+    assert (await client.get("/v1/sessions/s2")).json() == shown
+
+
+async def test_what_is_not_there_cannot_be_forked(client: httpx2.AsyncClient) -> None:
+    response = await client.post("/v1/sessions", json={"from": {"session_id": "nowhere"}})
+    assert response.status_code == 404
+    check_shape(response)
+
+
+async def test_without_an_origin_a_session_is_opened(client: httpx2.AsyncClient, core: FakeCore) -> None:
     assert (await client.post("/v1/sessions", json={"from": None})).status_code == 201
+    assert core.opened == [session_pb2.CreateSessionRequest()]
 
 
-async def test_turns_are_read_back_whole(client: httpx2.AsyncClient, core: FakeCore) -> None:
-    call = published_call()
-    call.changes.add(collection="orders", key="1", before_json='{"total": 1.0}')
-    reply = reply_to(agent_pb2.RunTurnRequest(session_id="s1", attempt_id="a"), confidence=0.9)
-    del reply.tool_calls[:]
-    reply.tool_calls.append(call)
-    core.open_session(
-        "s1",
-        [
-            session_pb2.Turn(
-                number=1,
-                messages=[turn_pb2.Message(role="user", content="hi")],
-                reply=reply,
-                metadata_json=ODD,
-                request_id="req_1",
-                changes=call.changes,
-            )
-        ],
-    )
-    body = (await client.get("/v1/sessions/s1/turns")).json()
-    [turn] = body["turns"]
-    change = {"collection": "orders", "key": "1", "before": {"total": 1.0}}
-    assert turn["tool_calls"] == [
+@pytest.mark.parametrize(
+    ("fork", "param"),
+    [
+        ("s1", "from"),
+        ([], "from"),
+        ({}, "from.session_id"),
+        ({"turn": 1}, "from.session_id"),
+        ({"session_id": None}, "from.session_id"),
+        ({"session_id": ""}, "from.session_id"),
+        ({"session_id": 5}, "from.session_id"),
+        ({"session_id": "a/b"}, "from.session_id"),
+        ({"session_id": "s1", "turn": -1}, "from.turn"),
+        ({"session_id": "s1", "turn": "1"}, "from.turn"),
+        ({"session_id": "s1", "turn": 1.5}, "from.turn"),
+        ({"session_id": "s1", "turn": True}, "from.turn"),
+        ({"session_id": "s1", "turn": 2**63}, "from.turn"),
+        ({"session_id": "s1", "turn": 10**30}, "from.turn"),
+    ],
+)
+async def test_a_wrong_origin_is_400(client: httpx2.AsyncClient, core: FakeCore, fork: object, param: str) -> None:
+    response = await client.post("/v1/sessions", json={"from": fork})
+    assert response.status_code == 400
+    assert check_shape(response)["param"] == param
+    assert core.opened == []
+
+
+CHANGE = {"collection": "orders", "key": "1", "before": {"total": 1.0}}
+SHOWN_TURN = {
+    "turn": 1,
+    "parent": 0,
+    "superseded": False,
+    "adopted": False,
+    "created_at": "2024-01-21T10:30:00Z",
+    "duration_ms": 12.4,
+    "waited_ms": 0.25,
+    "agent_ms": 11.0,
+    "retry_count": 2,
+    "messages": [{"role": "user", "content": "hi"}],
+    "reply": {"id": "chatcmpl-a", "role": "assistant", "content": reply_to(agent_pb2.RunTurnRequest()).text},
+    "tool_calls": [
         {
             **published("chat-tools.response")["choices"][0]["message"]["tool_calls"][0],
+            "scripted_by": "down: tools.get_order_status[0]",
             "ok": True,
             "started_ms": 0.1,
             "duration_ms": 0.9,
-            "changes": [change],
+            "changes": [CHANGE],
         }
-    ]
-    assert (turn["turn"], turn["parent"], turn["superseded"], turn["adopted"]) == (1, 0, False, False)
-    assert turn["messages"] == [{"role": "user", "content": "hi"}]
-    assert (turn["duration_ms"], turn["agent_confidence"], turn["changes"]) == (12.4, 0.9, [change])
-    assert body["failed"][0]["reason"] == "agent_failed"
-    chat = (await client.get("/v1/chats/chat_of_s1")).json()
-    assert chat["turns"] == body["turns"]
-    assert chat["session_id"] == "s1"
+    ],
+    "agent_confidence": 0.9,
+    "evaluation_metadata": {"tool_called": "get_order_status", "tool_success": True},
+    "history": "new",
+    "placed": "no_history",
+    "scenario": {"id": "down", "requested": "up", "found": True, "applied": False},
+    "saw": {"system": ["Be kind.", "Rush hour."], "user": {"profile": {"name": "Ann"}, "metadata": {}}},
+    "options": {"temperature": 0.2},
+    "usage": {"prompt_tokens": 9, "completion_tokens": 21, "total_tokens": 30},
+    "metadata": {"z": 1.0, "a": 9007199254740993, "e": 100.0},
+    "state": {"step": 1},
+    "changes": [CHANGE],
+    "request_id": "req_1",
+}
+SEEN = [
+    {"role": "user", "content": "earlier", "name": "Ann"},
+    {"role": "assistant", "content": None, "tool_calls": [{"id": "call_0", "type": "function"}]},
+    {"role": "tool", "content": "{}", "tool_call_id": "call_0"},
+    {"role": "user", "content": "hi"},
+]
+
+
+def evidence() -> session_pb2.Turn:
+    """A turn with something in every field."""
+    call = published_call()
+    call.scripted_by = "down: tools.get_order_status[0]"
+    call.changes.add(collection="orders", key="1", before_json='{"total": 1.0}')
+    scenario = turn_pb2.Scenario(id="down", requested="up", found=True, applied=False)
+    reply = reply_to(agent_pb2.RunTurnRequest(attempt_id="a"), confidence=0.9, scenario=scenario)
+    del reply.tool_calls[:]
+    reply.tool_calls.append(call)
+    return session_pb2.Turn(
+        number=1,
+        messages=[turn_pb2.Message(role="user", content="hi")],
+        reply=reply,
+        metadata_json=ODD,
+        request_id="req_1",
+        state_json='{"step":1}',
+        changes=call.changes,
+        placed="no_history",
+        system=["Be kind.", "Rush hour."],
+        user_json='{"profile":{"name":"Ann"},"metadata":{}}',
+        options_json='{"temperature":0.2}',
+        waited_us=250,
+        ran_us=11_000,
+        retry_count=2,
+        seen=[
+            turn_pb2.Message(role="user", content="earlier", name="Ann"),
+            turn_pb2.Message(role="assistant", tool_calls_json='[{"id":"call_0","type":"function"}]'),
+            turn_pb2.Message(role="tool", content="{}", tool_call_id="call_0"),
+            turn_pb2.Message(role="user", content="hi"),
+        ],
+    )
+
+
+async def test_a_turn_is_shown_with_all_its_evidence(client: httpx2.AsyncClient, core: FakeCore) -> None:
+    core.open_session("s1", [evidence()])
+    failed = {
+        "failed_at": "2024-01-21T10:30:00Z",
+        "reason": "agent_failed",
+        "detail": "ValueError: no",
+        "duration_ms": 0.0,
+        "messages": [],
+        "tool_calls": [],
+        "request_id": "",
+    }
+    page = {"turns": [SHOWN_TURN], "next_page_token": "", "failed": [failed]}
+    response = await client.get("/v1/sessions/s1/turns")
+    assert response.json() == page
+    assert f'"metadata":{ODD}' in response.text
+    assert (await client.get("/v1/chats/chat_of_s1")).json() == {**SESSION, "turn_count": 1, "head": 1, **page}
+    saw = {"system": ["Be kind.", "Rush hour."], "user": {"profile": {"name": "Ann"}, "metadata": {}}, "messages": SEEN}
+    alone = await client.get("/v1/sessions/s1/turns/1")
+    assert (alone.status_code, alone.json()) == (200, {**SHOWN_TURN, "saw": saw})
+
+
+async def test_an_adopted_turn_has_nothing_of_what_did_not_happen(client: httpx2.AsyncClient, core: FakeCore) -> None:
+    reply = turn_pb2.Reply(text="hello", number=1, created_at=STAMP)
+    core.open_session("s1", [session_pb2.Turn(number=1, adopted=True, reply=reply)])
+    shown = (await client.get("/v1/sessions/s1/turns/1")).json()
+    nothing = {"placed": None, "options": {}, "waited_ms": 0.0, "agent_ms": 0.0, "retry_count": 0, "tool_calls": []}
+    assert {name: shown[name] for name in nothing} == nothing
+    assert shown["saw"] == {"system": [], "user": {}, "messages": []}
+
+
+@pytest.mark.parametrize(("number", "status"), [("2", 404), ("0", 400), ("-1", 400), ("x", 400), (str(2**63), 400)])
+async def test_a_turn_that_is_not_there(client: httpx2.AsyncClient, core: FakeCore, number: str, status: int) -> None:
+    core.open_session("s1", [evidence()])
+    response = await client.get(f"/v1/sessions/s1/turns/{number}")
+    assert response.status_code == status
+    assert check_shape(response).get("param") == ("number" if status == 400 else None)
 
 
 async def test_the_world_comes_as_it_is_stored(client: httpx2.AsyncClient, core: FakeCore) -> None:

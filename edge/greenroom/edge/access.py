@@ -6,12 +6,15 @@ from ipaddress import ip_address
 
 from starlette.types import Scope
 
-from greenroom.edge.errors import FORBIDDEN, RATE_LIMITED, UNAUTHENTICATED, EdgeError
+from greenroom.edge.errors import FORBIDDEN, RATE_LIMITED, UNAUTHENTICATED, EdgeError, Refused
 from greenroom.edge.exchange import Exchange
 from greenroom.edge.principal import Authenticate
 from greenroom.edge.rate_limit import RateLimiter
 
 CHAT, INSPECT = "chat", "inspect"
+BY_BODY = "chat or inspect"
+"""Opening a session takes `chat`, forking one `inspect`: which of the two it is stands in the body. So a key with either is
+let through, and the route calls `require` once it has read the body."""
 CHAT_PATH = "/v1/chat/completions"
 
 PUBLIC = frozenset({"/health", "/livez", "/readyz", "/docs", "/docs/oauth2-redirect", "/openapi.json"})
@@ -24,11 +27,12 @@ SCOPES: Mapping[tuple[str, str], str] = {
     ("POST", "/users"): CHAT,
     ("GET", "/users/{user_id}"): INSPECT,
     ("DELETE", "/users/{user_id}"): CHAT,
-    ("POST", "/v1/sessions"): CHAT,
+    ("POST", "/v1/sessions"): BY_BODY,
     ("GET", "/v1/sessions"): INSPECT,
     ("GET", "/v1/sessions/{session_id}"): INSPECT,
     ("DELETE", "/v1/sessions/{session_id}"): CHAT,
     ("GET", "/v1/sessions/{session_id}/turns"): INSPECT,
+    ("GET", "/v1/sessions/{session_id}/turns/{number}"): INSPECT,
     ("GET", "/v1/sessions/{session_id}/world"): INSPECT,
     ("POST", "/v1/sessions/{session_id}/close"): CHAT,
     ("GET", "/v1/chats/{chat_id}"): INSPECT,
@@ -67,7 +71,7 @@ class Access:
             allowance = await self._limiter.take(exchange.key_name or (client[0] if client else ""))
             exchange.out_headers += allowance.headers()
             if allowance.retry_after is not None:
-                raise EdgeError(RATE_LIMITED, retry_after=allowance.retry_after)
+                raise Refused(RATE_LIMITED, retry_after=allowance.retry_after)
 
     def _check_key(self, authenticate: Authenticate, exchange: Exchange) -> None:
         token = _token(exchange.headers)
@@ -76,8 +80,16 @@ class Access:
             raise EdgeError(UNAUTHENTICATED)
         exchange.belongs_to(principal)
         needed = _scope_of(exchange.method, exchange.path)
-        if needed is not None and needed not in principal.scopes:
-            raise EdgeError(FORBIDDEN, f"This key lacks the scope `{needed}`")
+        if needed == BY_BODY and not principal.scopes.isdisjoint({CHAT, INSPECT}):
+            return
+        if needed is not None:
+            require(needed, exchange)
+
+
+def require(needed: str, exchange: Exchange) -> None:
+    """Raises 403 when the caller's key lacks a scope."""
+    if exchange.scopes is not None and needed not in exchange.scopes:
+        raise EdgeError(FORBIDDEN, f"This key lacks the scope `{needed}`")
 
 
 def is_loopback(host: bytes) -> bool:

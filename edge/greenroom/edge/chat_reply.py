@@ -19,6 +19,8 @@ class Call(msgspec.Struct, omit_defaults=True):
     function: Function
     index: int | None = None
     """In a stream only (STREAM-03)."""
+    scripted_by: str | None = None
+    """The scenario's rule that scripted it; absent on a real call."""
 
 
 class ReplyMessage(msgspec.Struct, omit_defaults=True):

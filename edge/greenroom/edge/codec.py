@@ -41,6 +41,8 @@ class Envelope(msgspec.Struct, frozen=True):
     request_id: str = ""
     traceparent: str = ""
     caller: Caller | None = None
+    retry_count: int = 0
+    refused_at_us: int = 0
 
 
 def to_turn(chat: ChatRequest, envelope: Envelope) -> RunTurnRequest:
@@ -58,6 +60,9 @@ def to_turn(chat: ChatRequest, envelope: Envelope) -> RunTurnRequest:
         turn.idempotency_key = envelope.idempotency_key
     if envelope.traceparent:
         turn.traceparent = envelope.traceparent
+    if envelope.retry_count:
+        turn.retry_count = envelope.retry_count
+        turn.refused_at_us = envelope.refused_at_us
     add = turn.messages.add
     for index, message in enumerate(chat.messages):
         content = message.content
@@ -211,6 +216,7 @@ def calls_of(calls: Iterable[turn_pb2.ToolCall], *, indexed: bool = False) -> li
             "function",
             Function(call.name, call.arguments_json or "{}", msgspec.Raw(call.result_json or "null")),
             index if indexed else None,
+            call.scripted_by or None,
         )
         for index, call in enumerate(calls)
     ]
@@ -228,20 +234,24 @@ def usage_of(reply: turn_pb2.Reply) -> ReplyUsage:
     return ReplyUsage(sent, said, sent + said)
 
 
+def scenario_of(scenario: turn_pb2.Scenario) -> ReplyScenario:
+    """USER-06."""
+    return ReplyScenario(
+        scenario.id,
+        scenario.requested or None,
+        scenario.found,
+        scenario.applied if scenario.HasField("applied") else None,
+    )
+
+
 def metadata_of(reply: turn_pb2.Reply, trace: list[Call] | None) -> ReplyMetadata:
     """The time is the stored one, so that a replay is equal byte for byte (CHAT-15)."""
-    scenario = reply.scenario
     return ReplyMetadata(
         agent_confidence=reply.confidence if reply.HasField("confidence") else None,
         response_time_ms=(reply.duration_us + 500) // 1000,
         tools_used=tools_used(reply) if reply.tool_calls else [],
         turn=reply.number,
         history=HISTORIES.get(reply.history),
-        scenario=ReplyScenario(
-            scenario.id,
-            scenario.requested or None,
-            scenario.found,
-            scenario.applied if scenario.HasField("applied") else None,
-        ),
+        scenario=scenario_of(reply.scenario),
         tool_trace=trace,
     )

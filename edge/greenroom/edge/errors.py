@@ -112,6 +112,10 @@ class EdgeError(Exception):
         ]
 
 
+class Refused(EdgeError):
+    """What the edge refuses itself, now and perhaps not later: no core has seen the request (CHAT-15)."""
+
+
 def bad_request(message: str, param: str | None = None) -> EdgeError:
     """A field is wrong, in our own words."""
     return EdgeError(BAD_REQUEST, message, param=param)

@@ -33,6 +33,7 @@ class Exchange:
         "request_id",
         "response_body",
         "route",
+        "scopes",
         "sent",
         "session_id",
         "started",
@@ -59,6 +60,8 @@ class Exchange:
         self.sent = 0
         self.key_name = ""
         self.namespace = ""
+        self.scopes: frozenset[str] | None = None
+        """Of the caller's key; None: no key is needed here."""
         self.tool_trace: str | None = None
         self.session_id = ""
         self.user_id = ""
@@ -71,6 +74,7 @@ class Exchange:
         """Names the caller, once the key is known."""
         self.key_name = principal.name
         self.namespace = principal.namespace
+        self.scopes = principal.scopes
         self.tool_trace = principal.tool_trace
 
     def answered_by(self, reply: "Reply") -> None:

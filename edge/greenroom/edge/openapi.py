@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from greenroom.edge import schemas
+from greenroom.edge import schemas, session_schemas
 from greenroom.edge.access import CHAT_PATH, PUBLIC
 from greenroom.edge.errors import BY_STATUS, published
 
@@ -18,7 +18,7 @@ _ERROR_REF = {"$ref": _REF.format(model="ErrorBody")}
 BODIES: Mapping[str, tuple[type[BaseModel], tuple[str, ...]]] = {
     CHAT_PATH: (schemas.ChatRequest, ("chat-minimal", "chat-basic", "chat-full", "chat-tools", "chat-curl")),
     "/users": (schemas.UserRequest, ("users",)),
-    "/v1/sessions": (schemas.SessionRequest, ()),
+    "/v1/sessions": (session_schemas.SessionRequest, ()),
 }
 """What is posted where, and the published examples of it."""
 

@@ -109,6 +109,9 @@ class ToolCall(BaseModel):
     id: str
     type: Literal["function"]
     function: CalledFunction
+    scripted_by: str | None = Field(
+        None, description="The scenario's rule that scripted the call; absent on a real one."
+    )
 
 
 class ReplyMessage(BaseModel):
@@ -209,136 +212,6 @@ class User(UserCreated):
 
     metadata: JsonObject
     profile: JsonObject
-
-
-class SessionRequest(Accepting):
-    """A session to open."""
-
-    session_id: SessionId = None
-    user_id: str | None = Field(None, max_length=128)
-    metadata: JsonObject | None = None
-
-
-class Session(BaseModel):
-    """A session as stored."""
-
-    session_id: str
-    chat_id: str
-    user_id: str | None
-    agent: str
-    created_at: str
-    updated_at: str
-    closed_at: str | None
-    turn_count: int
-    head: int = Field(description="The newest turn on the current path; 0 before the first.")
-    transcript_mode: bool
-    metadata: JsonObject
-    scenario: Scenario
-
-
-class SessionOpened(Session):
-    """SESSION-03."""
-
-    sessionId: str
-
-
-class SessionPage(BaseModel):
-    """Newest first."""
-
-    sessions: list[Session]
-    next_page_token: str = Field(description="Empty on the last page.")
-
-
-class Change(BaseModel):
-    """One record; `before` is absent when it was created, `after` when it was deleted."""
-
-    collection: str
-    key: str | None
-    before: Any = None
-    after: Any = None
-
-
-class StoredCall(ToolCall):
-    """A tool call with its timing and effects."""
-
-    ok: bool
-    started_ms: float
-    duration_ms: float
-    changes: list[Change]
-
-
-class StoredMessage(BaseModel):
-    """A message as it was sent."""
-
-    role: str
-    content: str | None
-    name: str | None = None
-    tool_calls: list[Any] | None = None
-    tool_call_id: str | None = None
-
-
-class StoredReply(BaseModel):
-    """What the agent said."""
-
-    id: str
-    role: Literal["assistant"]
-    content: str
-
-
-class Turn(BaseModel):
-    """A stored turn."""
-
-    turn: int
-    parent: int
-    superseded: bool
-    adopted: bool
-    created_at: str
-    duration_ms: float
-    messages: list[StoredMessage]
-    reply: StoredReply
-    tool_calls: list[StoredCall]
-    agent_confidence: float | None
-    evaluation_metadata: JsonObject
-    history: str | None
-    usage: Usage
-    metadata: JsonObject
-    state: Any
-    changes: list[Change]
-    request_id: str
-
-
-class FailedTurn(BaseModel):
-    """An attempt that left nothing in the session."""
-
-    failed_at: str
-    reason: str
-    detail: str
-    duration_ms: float
-    messages: list[StoredMessage]
-    tool_calls: list[StoredCall]
-    request_id: str
-
-
-class TurnPage(BaseModel):
-    """In commit order."""
-
-    turns: list[Turn]
-    next_page_token: str
-    failed: list[FailedTurn]
-
-
-class Chat(Session, TurnPage):
-    """A session with its turns."""
-
-
-class World(BaseModel):
-    """The world after a turn (SESSION-02)."""
-
-    session_id: str
-    turn: int
-    world: JsonObject
-    sha256: str = Field(description="Over the world as JSON with sorted keys, no white space, numbers as stored.")
-    changes: list[Change]
 
 
 State = Literal["healthy", "degraded", "unhealthy"]

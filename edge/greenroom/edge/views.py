@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from greenroom.edge.codec import HISTORIES, calls_of, usage_of
+from greenroom.edge.codec import HISTORIES, calls_of, scenario_of, usage_of
 from greenroom.v1 import session_pb2, turn_pb2, user_pb2
 
 
@@ -39,8 +39,14 @@ def session(stored: session_pb2.Session) -> dict[str, Any]:
         "head": stored.head,
         "transcript_mode": stored.transcript_mode,
         "metadata": _free(stored.metadata_json),
-        "scenario": scenario(stored.scenario),
+        "scenario": scenario_of(stored.scenario),
+        "from": origin(stored.origin) if stored.HasField("origin") else None,
     }
+
+
+def origin(stored: session_pb2.Origin) -> dict[str, Any]:
+    """Where a fork begins (SESSION-03)."""
+    return {"session_id": stored.session_id, "turn": stored.turn if stored.HasField("turn") else None}
 
 
 def turn(stored: session_pb2.Turn) -> dict[str, Any]:
@@ -53,18 +59,32 @@ def turn(stored: session_pb2.Turn) -> dict[str, Any]:
         "adopted": stored.adopted,
         "created_at": time_of(reply.created_at),
         "duration_ms": reply.duration_us / 1000,
+        "waited_ms": stored.waited_us / 1000,
+        "agent_ms": stored.ran_us / 1000,
+        "retry_count": stored.retry_count,
         "messages": [message(one) for one in stored.messages],
         "reply": {"id": reply.completion_id, "role": "assistant", "content": reply.text},
         "tool_calls": [tool_call(one) for one in reply.tool_calls],
         "agent_confidence": reply.confidence if reply.HasField("confidence") else None,
         "evaluation_metadata": _free(reply.evaluation_json),
         "history": HISTORIES.get(reply.history),
+        "placed": stored.placed or None,
+        "scenario": scenario_of(reply.scenario),
+        "saw": {"system": list(stored.system), "user": _free(stored.user_json)},
+        "options": _free(stored.options_json),
         "usage": usage_of(reply),
         "metadata": _free(stored.metadata_json),
         "state": _free(stored.state_json, "null"),
         "changes": [change(one) for one in stored.changes],
         "request_id": stored.request_id,
     }
+
+
+def whole_turn(stored: session_pb2.Turn) -> dict[str, Any]:
+    """The same, with the conversation that the agent saw."""
+    shown = turn(stored)
+    shown["saw"]["messages"] = [message(one) for one in stored.seen]
+    return shown
 
 
 def failed(stored: session_pb2.FailedTurn) -> dict[str, Any]:
@@ -98,10 +118,12 @@ def message(stored: turn_pb2.Message) -> dict[str, Any]:
 def tool_call(stored: turn_pb2.ToolCall) -> dict[str, Any]:
     """As in the reply (CHAT-10), with its timing and what it changed."""
     [call] = calls_of([stored])
+    scripted = {"scripted_by": call.scripted_by} if call.scripted_by else {}
     return {
         "id": call.id,
         "type": call.type,
         "function": call.function,
+        **scripted,
         "ok": stored.ok,
         "started_ms": stored.started_us / 1000,
         "duration_ms": stored.duration_us / 1000,
@@ -120,11 +142,6 @@ def change(stored: turn_pb2.Change) -> dict[str, Any]:
     if stored.HasField("after_json"):
         shown["after"] = msgspec.Raw(stored.after_json)
     return shown
-
-
-def scenario(stored: turn_pb2.Scenario) -> dict[str, Any]:
-    """USER-06."""
-    return {"id": stored.id, "requested": stored.requested or None, "found": stored.found}
 
 
 def _free(text: str, absent: str = "{}") -> msgspec.Raw:

@@ -3,12 +3,13 @@
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import FastAPI, Query
+from fastapi import FastAPI, Path, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from greenroom.edge import schemas, views
-from greenroom.edge.chat_request import ABSENT, NULL
+from greenroom.edge import session_schemas, views
+from greenroom.edge.access import CHAT, INSPECT, require
+from greenroom.edge.chat_request import ABSENT
 from greenroom.edge.codec import free_object
 from greenroom.edge.errors import bad_request
 from greenroom.edge.exchange import Exchange, exchange_of
@@ -24,13 +25,20 @@ PageToken = Annotated[str, Query(max_length=1024, pattern=r"^[\x21-\x7e]*$")]
 TurnNumber = Annotated[int | None, Query(ge=0, le=MAX_INT64)]
 
 
+class ForkFrom(msgspec.Struct):
+    """Where a fork begins; the newest turn where none is named."""
+
+    session_id: str | None = None
+    turn: Annotated[int, msgspec.Meta(ge=0, le=MAX_INT64)] | None = None
+
+
 class SessionBody(msgspec.Struct, rename={"from_": "from"}):
     """The body of `POST /v1/sessions`; unknown fields are accepted."""
 
     session_id: str | None = None
     user_id: str | None = None
     metadata: msgspec.Raw = ABSENT
-    from_: msgspec.Raw = ABSENT
+    from_: ForkFrom | None = None
 
 
 _decoder = msgspec.json.Decoder(SessionBody)
@@ -44,7 +52,7 @@ def add_session_routes(app: FastAPI, service: Service, options: HttpOptions) -> 
 
 
 def _add_sessions(app: FastAPI, service: Service) -> None:
-    @app.get("/v1/sessions", tags=["sessions"], responses={200: {"model": schemas.SessionPage}})
+    @app.get("/v1/sessions", tags=["sessions"], responses={200: {"model": session_schemas.SessionPage}})
     async def list_sessions(
         request: Request,
         user_id: Annotated[str, Query(max_length=128)] = "",
@@ -63,7 +71,7 @@ def _add_sessions(app: FastAPI, service: Service) -> None:
             {"sessions": [views.session(one) for one in page.sessions], "next_page_token": page.next_page_token}
         )
 
-    @app.get("/v1/sessions/{session_id}", tags=["sessions"], responses={200: {"model": schemas.Session}})
+    @app.get("/v1/sessions/{session_id}", tags=["sessions"], responses={200: {"model": session_schemas.Session}})
     async def get_session(request: Request, session_id: str) -> Response:
         """A session as stored."""
         exchange = _named(request, session_id)
@@ -74,7 +82,7 @@ def _add_sessions(app: FastAPI, service: Service) -> None:
 
 
 def _add_turns(app: FastAPI, service: Service) -> None:
-    @app.get("/v1/sessions/{session_id}/turns", tags=["sessions"], responses={200: {"model": schemas.TurnPage}})
+    @app.get("/v1/sessions/{session_id}/turns", tags=["sessions"], responses={200: {"model": session_schemas.TurnPage}})
     async def list_turns(
         request: Request, session_id: str, page_size: PageSize = 100, page_token: PageToken = ""
     ) -> Response:
@@ -83,7 +91,20 @@ def _add_turns(app: FastAPI, service: Service) -> None:
         asked = pb.ListTurnsRequest(session_id=session_id, page_size=page_size, page_token=page_token)
         return json_answer(await _turns(service, asked, exchange))
 
-    @app.get("/v1/chats/{chat_id}", tags=["sessions"], responses={200: {"model": schemas.Chat}})
+    @app.get(
+        "/v1/sessions/{session_id}/turns/{number}",
+        tags=["sessions"],
+        responses={200: {"model": session_schemas.WholeTurn}},
+    )
+    async def get_turn(request: Request, session_id: str, number: Annotated[int, Path(ge=1, le=MAX_INT64)]) -> Response:
+        """One turn, with the conversation as the agent saw it."""
+        exchange = _named(request, session_id)
+        found = await service.core.call(
+            service.core.sessions.GetTurn, pb.GetTurnRequest(session_id=session_id, number=number), exchange
+        )
+        return json_answer(views.whole_turn(found.turn))
+
+    @app.get("/v1/chats/{chat_id}", tags=["sessions"], responses={200: {"model": session_schemas.Chat}})
     async def get_chat(
         request: Request, chat_id: str, page_size: PageSize = 100, page_token: PageToken = ""
     ) -> Response:
@@ -96,7 +117,7 @@ def _add_turns(app: FastAPI, service: Service) -> None:
         asked = pb.ListTurnsRequest(session_id=exchange.session_id, page_size=page_size, page_token=page_token)
         return json_answer({**views.session(found.session), **await _turns(service, asked, exchange)})
 
-    @app.get("/v1/sessions/{session_id}/world", tags=["sessions"], responses={200: {"model": schemas.World}})
+    @app.get("/v1/sessions/{session_id}/world", tags=["sessions"], responses={200: {"model": session_schemas.World}})
     async def get_world(
         request: Request,
         session_id: str,
@@ -114,14 +135,14 @@ def _add_keeping(app: FastAPI, service: Service, options: HttpOptions) -> None:
         "/v1/sessions",
         tags=["sessions"],
         status_code=201,
-        responses={200: {"model": schemas.SessionOpened}, 201: {"model": schemas.SessionOpened}},
+        responses={200: {"model": session_schemas.SessionOpened}, 201: {"model": session_schemas.SessionOpened}},
     )
     async def create_session(request: Request) -> Response:
-        """Open a session ahead of its first turn."""
+        """Open a session ahead of its first turn, or (`from`) fork one: its past, state and world are those after a turn."""
         body = await read_body(request, _decoder, options.max_body_bytes)
-        if bytes(body.from_) not in {b"", NULL}:
-            raise bad_request("`from`: sessions cannot be forked yet", "from")
         exchange = exchange_of(request.scope)
+        require(CHAT if body.from_ is None else INSPECT, exchange)
+        origin = _origin(body.from_) if body.from_ is not None else None
         exchange.session_id = check_id(body.session_id, "session_id") if body.session_id else ""
         exchange.user_id = check_id(body.user_id, "user_id") if body.user_id else ""
         opened = await service.core.call(
@@ -130,6 +151,7 @@ def _add_keeping(app: FastAPI, service: Service, options: HttpOptions) -> None:
                 session_id=exchange.session_id,
                 user_id=exchange.user_id,
                 metadata_json=free_object(body.metadata, "metadata"),
+                origin=origin,
             ),
             exchange,
         )
@@ -137,7 +159,7 @@ def _add_keeping(app: FastAPI, service: Service, options: HttpOptions) -> None:
         shown = {**views.session(opened.session), "sessionId": opened.session.session_id}
         return json_answer(shown, 201 if opened.created else 200)
 
-    @app.post("/v1/sessions/{session_id}/close", tags=["sessions"], responses={200: {"model": schemas.Session}})
+    @app.post("/v1/sessions/{session_id}/close", tags=["sessions"], responses={200: {"model": session_schemas.Session}})
     async def close_session(request: Request, session_id: str) -> Response:
         """Close a session: it can be read, and takes no more turns."""
         exchange = _named(request, session_id)
@@ -154,6 +176,12 @@ def _add_keeping(app: FastAPI, service: Service, options: HttpOptions) -> None:
             service.core.sessions.DeleteSession, pb.DeleteSessionRequest(session_id=session_id), exchange
         )
         return Response(status_code=204)
+
+
+def _origin(fork: ForkFrom) -> pb.Origin:
+    if not fork.session_id:
+        raise bad_request("`from.session_id` is required: it names the session to fork", "from.session_id")
+    return pb.Origin(session_id=check_id(fork.session_id, "from.session_id"), turn=fork.turn)
 
 
 def _named(request: Request, session_id: str) -> Exchange:
