@@ -11,7 +11,7 @@ from typing import Any
 import httpx2
 import uvicorn
 
-from greenroom.edge import Authenticate, CoreOptions, EdgeOptions, HttpOptions, create_app
+from greenroom.edge import Authenticate, CoreOptions, EdgeOptions, HttpOptions, RateLimiter, create_app
 
 SHIPPED = Path(__file__).parents[2] / "edge" / "greenroom" / "edge" / "examples"
 
@@ -56,9 +56,11 @@ def options(target: str, **changes: Any) -> EdgeOptions:
 
 
 @asynccontextmanager
-async def in_process(given: EdgeOptions, authenticate: Authenticate | None = None) -> AsyncIterator[httpx2.AsyncClient]:
+async def in_process(
+    given: EdgeOptions, authenticate: Authenticate | None = None, limiter: RateLimiter | None = None
+) -> AsyncIterator[httpx2.AsyncClient]:
     """A client that calls the app without a socket."""
-    app = create_app(given, authenticate)
+    app = create_app(given, authenticate, limiter)
     async with app.router.lifespan_context(app):
         transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
         async with httpx2.AsyncClient(transport=transport, base_url="http://localhost", timeout=20) as client:

@@ -8,8 +8,8 @@ import grpc
 import httpx2
 import openai
 import pytest
-from edge_running import KEYS, in_process, options, served
-from fake_core import FakeCore, failure, reply_to
+from edge_running import KEYS, in_process, options, published, served
+from fake_core import FakeCore, failure, published_call, reply_to
 from test_edge_errors import check_shape
 
 from greenroom.edge import HttpOptions
@@ -135,9 +135,51 @@ async def test_the_official_client_reads_it(core: FakeCore) -> None:
         assert raised.value.code == "bad_request"
 
 
-def stored_turn() -> session_pb2.Turn:
-    reply = reply_to(agent_pb2.RunTurnRequest(session_id="s1", attempt_id="att_1"))
-    return session_pb2.Turn(number=1, reply=reply)
+async def test_a_replayed_stream_says_so(client: httpx2.AsyncClient, core: FakeCore) -> None:
+    body = {**TURN, "stream": True}
+    first = await client.post(PATH, json=body, headers={"Idempotency-Key": "key-1"})
+    assert core.turns[-1].idempotency_key == "key-1"
+    assert "idempotency-replayed" not in first.headers
+    stored = reply_to(core.turns[-1], replayed=True)
+
+    async def replay(_: object) -> turn_pb2.Reply:
+        return stored
+
+    core.script = replay
+    again = await client.post(PATH, json=body, headers={"Idempotency-Key": "key-1"})
+    assert again.headers["idempotency-replayed"] == "true"
+    assert again.content == first.content
+    whole = await client.post(PATH, json=TURN)
+    assert whole.headers["idempotency-replayed"] == "true"
+
+
+async def test_a_scripted_call_says_by_which_rule(client: httpx2.AsyncClient, core: FakeCore) -> None:
+    real, scripted = published_call(), published_call()
+    scripted.id, scripted.scripted_by = "call_2", "payment_service_down: tools.get_order_status[0]"
+
+    async def script(turn: agent_pb2.RunTurnRequest) -> turn_pb2.Reply:
+        reply = reply_to(turn)
+        del reply.tool_calls[:]
+        reply.tool_calls.extend([real, scripted])
+        return reply
+
+    core.script = script
+    [first] = published("chat-tools.response")["choices"][0]["message"]["tool_calls"]
+    expected = [first, {**first, "id": "call_2", "scripted_by": scripted.scripted_by}]
+    in_metadata = {"X-Tool-Trace": "metadata"}
+    assert (await client.post(PATH, json=TURN)).json()["choices"][0]["message"]["tool_calls"] == expected
+    traced = await client.post(PATH, json=TURN, headers=in_metadata)
+    assert traced.json()["metadata"]["tool_trace"] == expected
+    *chunks, _ = events(await client.post(PATH, json={**TURN, "stream": True}))
+    assert joined(chunks)["tool_calls"] == expected
+    *chunks, _ = events(await client.post(PATH, json={**TURN, "stream": True}, headers=in_metadata))
+    assert chunks[-1]["metadata"]["tool_trace"] == expected
+
+
+def stored_turn(number: int = 1, call_id: str = "call_abc123") -> session_pb2.Turn:
+    reply = reply_to(agent_pb2.RunTurnRequest(session_id="s1", attempt_id=f"att_{number}"))
+    reply.tool_calls[0].id = call_id
+    return session_pb2.Turn(number=number, reply=reply)
 
 
 LOOP = {
@@ -164,6 +206,35 @@ async def test_tool_messages_that_answer_our_calls_get_the_stored_text(
     *chunks, done = events(await client.post(PATH, json={**LOOP, "stream": True}))
     assert done == "[DONE]"
     assert joined(chunks) == body["choices"][0]["message"]
+    assert core.turns == []
+
+
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [({"session_id": "s1"}, {}), ({"sessionId": "s1"}, {}), ({}, {"X-Session-Id": "s1"}), ({}, {"X-Chat": "s1"})],
+)
+async def test_the_session_of_tool_messages_is_named_as_any_other(
+    core: FakeCore, body: dict[str, str], headers: dict[str, str]
+) -> None:
+    core.open_session("s1", [stored_turn()])
+    given = options(core.target, http=HttpOptions(rate_limit=None, session_headers=("X-Chat",)))
+    async with in_process(given) as client:
+        response = await client.post(PATH, json={"messages": LOOP["messages"], **body}, headers=headers)
+    assert (response.status_code, response.json()["id"]) == (200, "chatcmpl-att_1")
+
+
+async def test_the_answered_calls_may_be_those_of_a_turn_before_the_newest(
+    client: httpx2.AsyncClient, core: FakeCore
+) -> None:
+    others = [stored_turn(number, f"call_{number}") for number in range(3, 10)]
+    core.open_session("s1", [stored_turn(1, "call_too_old"), stored_turn(2), *others]).head = 6
+    response = await client.post(PATH, json=LOOP)
+    assert (response.status_code, response.json()["id"]) == (200, "chatcmpl-att_2")
+    too_old = {"role": "tool", "tool_call_id": "call_too_old", "content": "{}"}
+    mixed = [{"role": "tool", "tool_call_id": f"call_{number}", "content": "{}"} for number in (3, 4)]
+    for messages in ([too_old], mixed):
+        refused = await client.post(PATH, json={**LOOP, "messages": messages})
+        assert check_shape(refused)["param"] == f"messages[{len(messages) - 1}].tool_call_id"
     assert core.turns == []
 
 

@@ -23,6 +23,7 @@ from greenroom.edge.options import EdgeOptions
 from greenroom.edge.principal import Authenticate
 from greenroom.edge.rate_limit import LocalRateLimiter, RateLimiter
 from greenroom.edge.recorder import Recorder
+from greenroom.edge.refusals import Refusals
 from greenroom.edge.request_log import RequestLog
 from greenroom.edge.routes.chat import ChatEndpoint, add_chat_route
 from greenroom.edge.routes.health import add_health_routes
@@ -75,10 +76,12 @@ def create_app(options: EdgeOptions, authenticate: Authenticate | None, limiter:
             await service.close()
             await recorder.close()
 
-    chat = ChatEndpoint(service, options.http)
+    refusals = Refusals(options.http.session_headers)
+    chat = ChatEndpoint(service, options.http, refusals)
     gate = Gate(
         Access(authenticate, limiter, loopback_only=options.http.loopback_only),
         recorder,
+        refusals,
         {("POST", CHAT_PATH): chat},
         options.http.cors_origins,
     )

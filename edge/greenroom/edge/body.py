@@ -22,6 +22,25 @@ async def read_json(scope: Scope, receive: Receive, exchange: Exchange, limit: i
     return body
 
 
+async def read_small(receive: Receive, exchange: Exchange, limit: int) -> bytes | None:
+    """The body of a request that is refused whatever it holds; None when it is larger than `limit`, or its sender has left."""
+    length = exchange.headers.get(b"content-length", b"0")
+    if not length.isdigit() or int(length[:20]) > limit:
+        return None
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        chunk: bytes = message.get("body", b"")
+        size += len(chunk)
+        if size > limit or message["type"] == "http.disconnect":
+            return None
+        chunks.append(chunk)
+        if not message.get("more_body"):
+            exchange.received = size
+            return b"".join(chunks)
+
+
 async def _read(receive: Receive, limit: int, exchange: Exchange) -> bytes:
     chunks: list[bytes] = []
     size = 0

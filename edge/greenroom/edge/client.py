@@ -8,7 +8,7 @@ import grpc
 from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2
 
-from greenroom.edge.errors import OVERLOADED, EdgeError, from_rpc_error, is_ours
+from greenroom.edge.errors import OVERLOADED, EdgeError, Refused, from_rpc_error, is_ours
 from greenroom.edge.exchange import Exchange
 from greenroom.edge.options import CoreOptions
 from greenroom.edge.turn_stream import TurnStream
@@ -141,21 +141,23 @@ class CoreClient:
             except grpc.aio.AioRpcError as error:
                 if begun:
                     raise self._told(error) from None
-                await self._give_up(error, deadline)
+                await self._give_up(error, deadline, unseen=not turn.resent)
                 turn.resent = True
 
-    async def _give_up(self, error: grpc.aio.AioRpcError, deadline: float) -> None:
+    async def _give_up(self, error: grpc.aio.AioRpcError, deadline: float, *, unseen: bool = False) -> None:
         """Raises what the caller is told, or returns after a pause when it is worth another try."""
         loop = asyncio.get_running_loop()
         broken = error.code() is grpc.StatusCode.UNAVAILABLE and not is_ours(error)
         if not broken or loop.time() + _RETRY_PAUSE >= deadline:
-            raise self._told(error) from None
+            raise self._told(error, unseen=unseen) from None
         await asyncio.sleep(_RETRY_PAUSE)
 
-    def _told(self, error: grpc.aio.AioRpcError) -> Exception:
-        """A deadline that passed while nobody was there is 503, not 504."""
+    def _told(self, error: grpc.aio.AioRpcError, *, unseen: bool = False) -> Exception:
+        """A deadline that passed while nobody was there is 503, not 504. `unseen`: no connection has carried the request."""
         late = error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and not is_ours(error)
-        return EdgeError(OVERLOADED) if late and not self.reachable() else from_rpc_error(error)
+        if late and not self.reachable():
+            return (Refused if unseen else EdgeError)(OVERLOADED)
+        return from_rpc_error(error)
 
 
 def _open_channel(options: CoreOptions) -> grpc.aio.Channel:

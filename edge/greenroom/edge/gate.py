@@ -8,10 +8,11 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from greenroom.edge.access import Access
-from greenroom.edge.errors import SERVER_ERROR, EdgeError
+from greenroom.edge.errors import SERVER_ERROR, EdgeError, Refused
 from greenroom.edge.exchange import SCOPE_KEY, Exchange
 from greenroom.edge.identifiers import minting
 from greenroom.edge.recorder import Recorder
+from greenroom.edge.refusals import Refusals
 
 CLIENT_LEFT = 499
 """In the log only: nobody was there to be answered."""
@@ -26,11 +27,13 @@ class Gate:
         self,
         access: Access,
         recorder: Recorder,
+        refusals: Refusals,
         hot: Mapping[tuple[str, str], ASGIApp],
         cors_origins: tuple[str, ...] = (),
     ) -> None:
         self._access = access
         self._recorder = recorder
+        self._refusals = refusals
         self._hot = hot
         self._mint = minting("req_")
         self._app: ASGIApp = self.admitted
@@ -80,6 +83,8 @@ class Gate:
             await self._access.admit(scope, exchange)
             await self._hot.get((exchange.method, exchange.path), self._app)(scope, receive, send)
         except EdgeError as error:
+            if isinstance(error, Refused):
+                await self._refusals.note(exchange, receive)
             await send_error(error, exchange, send)
         except ClientDisconnect:
             exchange.status = CLIENT_LEFT

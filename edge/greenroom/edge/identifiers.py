@@ -46,6 +46,11 @@ def idempotency_key(value: bytes) -> str:
     return value.decode("ascii")
 
 
+def retry_count(value: bytes | None) -> int:
+    """How often the client sent the request before (`x-stainless-retry-count`, CHAT-15); what is no small number is 0."""
+    return int(value) if value is not None and len(value) <= 4 and value.isdigit() else 0
+
+
 def sane_request_id(value: bytes | None) -> bytes | None:
     """The caller's own request id where it is fit for headers and logs (SEC-07)."""
     return value if value is not None and _REQUEST_ID.fullmatch(value) else None

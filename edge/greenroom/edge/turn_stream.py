@@ -7,11 +7,12 @@ committed, so none runs twice.
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
 
 import grpc
 
-from greenroom.edge.errors import OVERLOADED, TIMEOUT, EdgeError, from_status
+from greenroom.edge.errors import OVERLOADED, TIMEOUT, EdgeError, Refused, from_status
 from greenroom.v1.agent_pb2 import RunTurnRequest, RunTurnsRequest, RunTurnsResponse, TurnItem
 from greenroom.v1.turn_pb2 import Reply
 
@@ -21,6 +22,11 @@ MAX_LIST_BYTES = 256 * 1024
 _REFUSED = frozenset(
     {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNIMPLEMENTED}
 )
+MAX_LEAVERS = 4096
+"""Clients remembered as gone; past this the oldest are forgotten."""
+
+_TOLD_AGAIN = 1.0
+"""Seconds for which what was written to a stream that breaks may not have been read."""
 _BACK_OFF = (0.0, 0.02, 0.05, 0.1, 0.25, 0.5)
 _log = logging.getLogger("greenroom.edge")
 
@@ -37,6 +43,17 @@ class _Waiting:
         self.turn = turn
         self.deadline = deadline
         self.future = future
+        self.written = False
+
+
+class _Leaver:
+    """A turn whose client has gone, as noticed or first sayable at `at` (loop time)."""
+
+    __slots__ = ("at", "attempt_id", "written")
+
+    def __init__(self, attempt_id: str, at: float) -> None:
+        self.attempt_id = attempt_id
+        self.at = at
         self.written = False
 
 
@@ -63,7 +80,10 @@ class TurnStream:
         self._max_pending = max_pending
         self._sequence = 0
         self._waiting: dict[int, _Waiting] = {}
-        self._outbox: list[tuple[_Waiting | None, bytes]] = []
+        self._outbox: list[tuple[_Waiting | _Leaver | None, bytes]] = []
+        self._leavers: deque[_Leaver] = deque(maxlen=MAX_LEAVERS)
+        self._open = False
+        """Whether there is a stream to write to; what is asked while there is none waits for the next one."""
         self._wake = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._keeper: asyncio.Task[None] | None = None
@@ -76,20 +96,28 @@ class TurnStream:
     async def run(self, turn: RunTurnRequest) -> Reply:
         """The stored reply. Raises EdgeError: the core's own, 503 when it cannot be reached in time, 504 past the deadline."""
         if len(self._waiting) >= self._max_pending:
-            raise EdgeError(OVERLOADED)
+            raise Refused(OVERLOADED)
         self._sequence = sequence = self._sequence + 1
         loop = asyncio.get_running_loop()
-        message = one_turn(sequence, turn)
         waiting = _Waiting(sequence, turn, loop.time() + self._timeout, loop.create_future())
         self._waiting[sequence] = waiting
-        self._outbox.append((waiting, message))
-        self._wake.set()
+        if self._open:
+            self._outbox.append((waiting, one_turn(sequence, turn)))
+            self._wake.set()
         if self._timer is None:
             self._timer = loop.call_at(waiting.deadline, self._expire)
         try:
             return await waiting.future
         finally:
             self._waiting.pop(sequence, None)
+
+    def left(self, attempt_id: str) -> None:
+        """That turn's client has gone without its reply, which the core is to keep (CHAT-15). The turn itself goes on."""
+        leaver = _Leaver(attempt_id, asyncio.get_running_loop().time())
+        self._leavers.append(leaver)
+        if self._open:
+            self._outbox.append((leaver, _left(attempt_id)))
+            self._wake.set()
 
     def start(self) -> None:
         """Opens the stream and keeps it open until `close`."""
@@ -110,7 +138,9 @@ class TurnStream:
             await asyncio.sleep(_BACK_OFF[min(failures, len(_BACK_OFF) - 1)])
             await self._connected()
             self._fill_outbox()
+            self._open = True
             answered = await self._serve_one_stream()
+            self._open = False
             failures = 0 if answered else failures + 1
 
     async def _serve_one_stream(self) -> bool:
@@ -152,9 +182,9 @@ class TurnStream:
             outbox, self._outbox = self._outbox, []
             batch: list[bytes] = []
             size = 0
-            for waiting, message in outbox:
-                if waiting is not None:
-                    waiting.written = True
+            for origin, message in outbox:
+                if origin is not None:
+                    origin.written = True
                 if batch and size + len(message) > MAX_LIST_BYTES:
                     yield b"".join(batch)
                     batch, size = [], 0
@@ -173,7 +203,8 @@ class TurnStream:
                 waiting.future.set_exception(from_status(outcome.error))
 
     def _fill_outbox(self) -> None:
-        """With the turns that still wait, and nothing else: those that were written before are sent again."""
+        """With the turns that still wait: those that were written before are sent again. And with whose clients have gone,
+        where the core may not know."""
         now = asyncio.get_running_loop().time()
         self._outbox.clear()
         for waiting in self._waiting.values():
@@ -181,6 +212,13 @@ class TurnStream:
                 waiting.turn.resent = True
                 waiting.turn.timeout_ms = max(1, int((waiting.deadline - now) * 1000))
             self._outbox.append((waiting, one_turn(waiting.sequence, waiting.turn)))
+        if self._leavers:
+            in_flight = {waiting.turn.attempt_id for waiting in self._waiting.values()}
+            for leaver in self._leavers:
+                if not leaver.written:
+                    leaver.at = now
+                if leaver.at > now - _TOLD_AGAIN or leaver.attempt_id in in_flight:
+                    self._outbox.append((leaver, _left(leaver.attempt_id)))
         if self._outbox:
             self._wake.set()
 
@@ -197,15 +235,27 @@ class TurnStream:
             if waiting.written and reachable:
                 self._outbox.append((None, RunTurnsRequest(cancel=[waiting.sequence]).SerializeToString()))
                 self._wake.set()
+            elif waiting.written:
+                self.left(waiting.turn.attempt_id)  # if it was committed, its reply has reached nobody
             if not waiting.future.done():
-                waiting.future.set_exception(EdgeError(TIMEOUT if waiting.written and reachable else OVERLOADED))
+                late = waiting.written and reachable
+                waiting.future.set_exception(EdgeError(TIMEOUT) if late else _unavailable(waiting))
 
     def _fail_all(self) -> None:
         for waiting in self._waiting.values():
             if not waiting.future.done():
-                waiting.future.set_exception(EdgeError(OVERLOADED))
+                waiting.future.set_exception(_unavailable(waiting))
         self._waiting.clear()
         self._outbox.clear()
+
+
+def _left(attempt_id: str) -> bytes:
+    return RunTurnsRequest(left=[attempt_id]).SerializeToString()
+
+
+def _unavailable(waiting: _Waiting) -> EdgeError:
+    """503. What was written may have been committed by a core that could not say so any more."""
+    return (EdgeError if waiting.written else Refused)(OVERLOADED)
 
 
 def _is_cancelled() -> bool:

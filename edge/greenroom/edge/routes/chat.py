@@ -2,6 +2,7 @@
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
@@ -10,24 +11,26 @@ from greenroom.edge.access import CHAT_PATH
 from greenroom.edge.body import read_json
 from greenroom.edge.chat_request import ChatRequest, parse
 from greenroom.edge.client import CoreClient
+from greenroom.edge.departures import Departures
 from greenroom.edge.errors import OVERLOADED, EdgeError, bad_request
 from greenroom.edge.exchange import Exchange, exchange_of
 from greenroom.edge.gate import send_json
-from greenroom.edge.identifiers import header_id, idempotency_key, minting
+from greenroom.edge.identifiers import header_id, idempotency_key, minting, retry_count
 from greenroom.edge.options import HttpOptions
-from greenroom.edge.routes.chat_stream import EventStream
+from greenroom.edge.refusals import Refusals
+from greenroom.edge.routes.chat_stream import REPLAYED, EventStream
 from greenroom.edge.service import Service
 from greenroom.edge.tool_loop import answered_reply
 from greenroom.v1.agent_pb2 import Caller, RunTurnRequest
-
-REPLAYED = (b"idempotency-replayed", b"true")
+from greenroom.v1.turn_pb2 import Reply
 
 
 class ChatEndpoint:
     """Runs a turn. One per app."""
 
-    def __init__(self, service: Service, options: HttpOptions) -> None:
+    def __init__(self, service: Service, options: HttpOptions, refusals: Refusals) -> None:
         self._service = service
+        self._refusals = refusals
         self._max_body_bytes = options.max_body_bytes
         self._tool_trace = options.tool_trace
         self._session_headers = tuple(
@@ -35,6 +38,7 @@ class ChatEndpoint:
         )
         self._callers: dict[tuple[str, str], Caller] = {}
         self._mint_attempt = minting("att_")
+        self._departures = Departures(lambda attempt_id: service.core.turns.left(attempt_id))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange = exchange_of(scope)
@@ -45,7 +49,7 @@ class ChatEndpoint:
         body = await read_json(scope, receive, exchange, self._max_body_bytes)
         exchange.request_body = body
         chat = parse(body)
-        turn = codec.to_turn(chat, self._envelope(exchange))
+        turn = codec.to_turn(chat, self._envelope(exchange, body))
         exchange.session_id = turn.session_id
         exchange.user_id = turn.user_id
         trace_in_metadata = self._trace_in_metadata(exchange)
@@ -55,10 +59,21 @@ class ChatEndpoint:
             stream = EventStream(chat, exchange, send, trace_in_metadata=trace_in_metadata)
             await stream.run(core.stream_turn(turn, exchange), receive)
         else:
-            reply = await core.turns.run(turn)
+            reply = await self._run(turn, core, receive)
             exchange.answered_by(reply)
+            if self._departures.has_left(turn.attempt_id):
+                raise ClientDisconnect
             answer = codec.from_reply(reply, trace_in_metadata=trace_in_metadata)
             await send_json(send, 200, answer, [REPLAYED] if reply.replayed else [])
+
+    async def _run(self, turn: RunTurnRequest, core: CoreClient, receive: Receive) -> Reply:
+        """The reply, whether its client has stayed or not (CHAT-15)."""
+        self._departures.enter(turn.attempt_id, receive)
+        try:
+            return await core.turns.run(turn)
+        except BaseException:
+            self._departures.forget(turn.attempt_id)
+            raise
 
     async def _answer_tool_messages(
         self, chat: ChatRequest, turn: RunTurnRequest, core: CoreClient, exchange: Exchange, send: Send
@@ -71,8 +86,9 @@ class ChatEndpoint:
         else:
             await send_json(send, 200, codec.from_reply(reply, show_calls=False), [])
 
-    def _envelope(self, exchange: Exchange) -> codec.Envelope:
+    def _envelope(self, exchange: Exchange, body: bytes) -> codec.Envelope:
         headers = exchange.headers
+        count = retry_count(headers.get(b"x-stainless-retry-count"))
         session_id = ""
         for key, name in self._session_headers:
             if key in headers and not session_id:
@@ -84,6 +100,8 @@ class ChatEndpoint:
             request_id=exchange.request_id,
             traceparent=exchange.traceparent,
             caller=self._caller(exchange),
+            retry_count=count,
+            refused_at_us=self._refusals.first(exchange, body, count),
         )
 
     def _caller(self, exchange: Exchange) -> Caller:

@@ -24,6 +24,10 @@ STREAM_HEADERS = [
 ]
 
 
+REPLAYED = (b"idempotency-replayed", b"true")
+"""On a reply that was stored before, however it was found (CHAT-15)."""
+
+
 class Delta(msgspec.Struct, omit_defaults=True):
     """What a chunk adds."""
 
@@ -90,7 +94,7 @@ class EventStream:
             event = await anext(events, None)
             if event is None:
                 raise EdgeError(SERVER_ERROR)
-            await self._open()
+            await self._open(replayed=event.completed.replayed)
             try:
                 while event is not None and event.WhichOneof("event") != "completed":
                     event = await anext(events, None)
@@ -103,8 +107,10 @@ class EventStream:
         self._exchange.answered_by(reply)
         await self._close(reply, codec.calls_of(reply.tool_calls, indexed=True))
 
-    async def _open(self) -> None:
-        await self._send({"type": "http.response.start", "status": 200, "headers": list(STREAM_HEADERS)})
+    async def _open(self, *, replayed: bool = False) -> None:
+        """A replay has no text before its completed reply, so that its first event says what it is."""
+        headers = [*STREAM_HEADERS, REPLAYED] if replayed else list(STREAM_HEADERS)
+        await self._send({"type": "http.response.start", "status": 200, "headers": headers})
 
     async def _close(self, reply: Reply, calls: list[Call] | None) -> None:
         chunks = chunks_of(reply, calls, trace_in_metadata=self._trace_in_metadata, include_usage=self._include_usage)
