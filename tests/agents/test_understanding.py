@@ -167,7 +167,7 @@ you are useless, stupid bot =>
 f*** you =>
 asdfghjkl =>
 that's not what I asked =>
-did you cancel it? =>
+did you cancel it? => status
 ? =>
 """.strip().splitlines()
 

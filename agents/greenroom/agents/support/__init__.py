@@ -30,6 +30,7 @@ agent = Agent(
         escalate_to_human,
     ],
     world="data/world.json",
+    scenarios="scenarios",
 )
 
 

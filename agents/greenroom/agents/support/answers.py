@@ -64,7 +64,9 @@ _HEDGE = re.compile(
     + r"\b|^\W*\w+\W*\?\W*$"
 )
 
-_RETRY = re.compile(r"\b(?:try|check|do)\b.{0,15}\bagain\b|\bretry\b|\bonce more\b|\banother try\b")
+_RETRY = re.compile(
+    r"\b(?:try|check|do)\b.{0,15}\bagain\b|^\W*(?:and |once )?again\W*$|\bretry\b|\bonce more\b|\banother try\b"
+)
 
 
 def answer_in(text: str) -> str:

@@ -4,7 +4,15 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
 from greenroom.agents.support.desk import Desk
-from greenroom.agents.support.effects import after_problem, ask_first, cancel, change_address, question_for, refund
+from greenroom.agents.support.effects import (
+    after_problem,
+    already_sent,
+    ask_first,
+    cancel,
+    change_address,
+    question_for,
+    refund,
+)
 from greenroom.agents.support.evaluation import confidence, evaluate
 from greenroom.agents.support.intents import ABOUT_AN_ORDER, EFFECTS, Intent
 from greenroom.agents.support.memory import Asked, Task
@@ -84,7 +92,8 @@ async def _carry_out(desk: Desk, plan: Plan) -> None:
         if task.intent in ABOUT_AN_ORDER and not task.order_id:
             ask_for_number(desk, task)
         elif task.confirmed:
-            await CONFIRMED[task.intent](desk, task)
+            if not already_sent(desk, task):
+                await CONFIRMED[task.intent](desk, task)
         else:
             await HANDLERS[task.intent](desk, task)
     if plan.tasks or plan.dropped:

@@ -23,6 +23,8 @@ class Effect:
     cannot: str
     question: str
     wish: str
+    claim: str
+    """Said once the tool's own answer says that it happened, and never else."""
 
 
 EFFECT_WORDS: Mapping[Intent, Effect] = {
@@ -32,6 +34,7 @@ EFFECT_WORDS: Mapping[Intent, Effect] = {
         "I cannot cancel it",
         "Shall I cancel order #{order_id}?",
         "cancelling order #{order_id}",
+        "Done: order #{order_id} is cancelled.",
     ),
     Intent.ADDRESS: Effect(
         "address",
@@ -39,6 +42,7 @@ EFFECT_WORDS: Mapping[Intent, Effect] = {
         "I cannot change its address",
         "Shall I change the delivery address of order #{order_id} to “{address}”?",
         "the address of order #{order_id}",
+        "Done: order #{order_id} now goes to {address}.",
     ),
     Intent.REFUND: Effect(
         "refund",
@@ -46,6 +50,7 @@ EFFECT_WORDS: Mapping[Intent, Effect] = {
         "I cannot request a refund for it",
         "Shall I request a refund for order #{order_id}?",
         "a refund for order #{order_id}",
+        "Done: I have requested a refund{amount} for order #{order_id}.",
     ),
 }
 
@@ -65,6 +70,8 @@ async def ask_first(desk: Desk, task: Task) -> None:
     if reason := _refusal(found, task, words.key):
         refuse(desk, task, found, reason)
         return
+    if already_sent(desk, task, found):
+        return
     label = label_of(found.data.get("status"))
     told = f"Order #{task.order_id} is {label}" in desk.text
     desk.say(f"{words.possible}." if told else f"Order #{task.order_id} is {label}, so {words.possible}.", found)
@@ -74,6 +81,16 @@ async def ask_first(desk: Desk, task: Task) -> None:
         desk.ask("address", task, f"What is the complete new address for order #{task.order_id}?")
     else:
         desk.ask("yes", task, question_for(task))
+
+
+def already_sent(desk: Desk, task: Task, found: Outcome | None = None) -> bool:
+    """Whether it was done once and never confirmed; then says so. Doing it again might do it twice."""
+    if not desk.memory.has_sent(task):
+        return False
+    wish = EFFECT_WORDS[task.intent].wish.format(order_id=task.order_id)
+    desk.say(f"I have already sent {wish} on, and it is not confirmed yet, so I will not send it a second time.", found)
+    desk.ask("yes", Task(Intent.HUMAN, task.order_id), f"A colleague can look into it. {_COLLEAGUE}")
+    return True
 
 
 async def after_problem(desk: Desk, task: Task) -> None:
@@ -114,7 +131,7 @@ async def cancel(desk: Desk, task: Task) -> None:
     done = await desk.call(cancel_order, order_id=task.order_id)
     if _fell_through(desk, task, done, "status", "cancelled"):
         return
-    desk.say(f"Done: order #{task.order_id} is cancelled.", done)
+    desk.say(_claim(task), done)
     if done.data.get("refund_amount"):
         desk.say(f"You get {done.data['refund_amount']} back to your payment method, within 5 business days.")
 
@@ -122,7 +139,7 @@ async def cancel(desk: Desk, task: Task) -> None:
 async def change_address(desk: Desk, task: Task) -> None:
     done = await desk.call(change_delivery_address, order_id=task.order_id, address=task.address)
     if not _fell_through(desk, task, done, "address", task.address):
-        desk.say(f"Done: order #{task.order_id} now goes to {task.address}.", done)
+        desk.say(_claim(task), done)
 
 
 async def refund(desk: Desk, task: Task) -> None:
@@ -130,9 +147,14 @@ async def refund(desk: Desk, task: Task) -> None:
     if _fell_through(desk, task, done, "status", "refund_requested"):
         return
     amount, days = done.data.get("amount"), done.data.get("business_days")
-    desk.say(f"Done: I have requested a refund{f' of {amount}' if amount else ''} for order #{task.order_id}.", done)
+    desk.say(_claim(task, f" of {amount}" if amount else ""), done)
     priority = f"As a {desk.customer.tier} member you" if desk.customer.has_priority else "You"
     desk.say(f"{priority} should have it within {days} business days." if days else "")
+
+
+def _claim(task: Task, amount: str = "") -> str:
+    claim = EFFECT_WORDS[task.intent].claim
+    return claim.format(order_id=task.order_id, address=task.address, amount=amount)
 
 
 def _fell_through(desk: Desk, task: Task, done: Outcome, key: str, expected: str) -> bool:

@@ -32,7 +32,8 @@ class Asked:
 class Memory:
     """`order` is the one being talked about. `matter` is what the turns are about and `step` how many it has taken;
     `lost` counts messages in a row that were not understood, `soothed` acknowledgements in a row. `queue` are effects that
-    wait for the answer about another, `dropped` is what was just said no to, `shown` the orders last listed."""
+    wait for the answer about another, `dropped` is what was just said no to, `shown` the orders last listed. `missed` is the
+    number that was last not found, `sent` are effects that were done and never confirmed."""
 
     turn: int = 0
     exchanges: int = 0
@@ -48,6 +49,13 @@ class Memory:
     queue: list[Task] = field(default_factory=list)
     dropped: Task | None = None
     shown: dict[str, str] = field(default_factory=dict)
+    missed: str = ""
+    sent: list[Task] = field(default_factory=list)
+
+    def has_sent(self, task: Task) -> bool:
+        """Whether this was done before, and never confirmed."""
+        wanted = (task.intent, task.order_id, task.address)
+        return any((sent.intent, sent.order_id, sent.address) == wanted for sent in self.sent)
 
     @classmethod
     def load(cls, state: Mapping[str, Any]) -> "Memory":
@@ -62,6 +70,7 @@ class Memory:
                 "last": Intent(state["last"]) if state["last"] else None,
                 "dropped": _task(state["dropped"]) if state["dropped"] else None,
                 "queue": [_task(task) for task in state["queue"]],
+                "sent": [_task(task) for task in state.get("sent", ())],
             }
         )
 
@@ -70,7 +79,8 @@ class Memory:
         asked = {"wants": self.asked.wants, "task": _data(self.asked.task)} if self.asked else None
         own = {name: getattr(self, name) for name in self.__slots__}
         dropped = _data(self.dropped) if self.dropped else None
-        return {**own, "asked": asked, "dropped": dropped, "queue": [_data(task) for task in self.queue]}
+        queue, sent = ([_data(task) for task in tasks] for tasks in (self.queue, self.sent))
+        return {**own, "asked": asked, "dropped": dropped, "queue": queue, "sent": sent}
 
 
 def _data(task: Task) -> dict[str, Any]:

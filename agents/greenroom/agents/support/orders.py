@@ -90,7 +90,8 @@ async def refund_status(desk: Desk, task: Task) -> None:
     if state == "cancelled":
         desk.say("What you paid goes back to your payment method by itself, within 5 business days.")
     elif state not in ("refund_requested", "refunded", "return_requested"):
-        desk.say("No refund has been requested for it so far.")
+        sent = desk.memory.has_sent(Task(Intent.REFUND, task.order_id))
+        desk.say(_SENT_ON if sent else "No refund has been requested for it so far.")
 
 
 async def details(desk: Desk, task: Task) -> None:
@@ -147,15 +148,24 @@ def tell_failure(desk: Desk, task: Task, failed: Outcome) -> None:
         desk.say(f"I cannot find {number} under your account.", failed)
         if known := _from_documents(desk, task.order_id):
             desk.say(f"What I have been told about it is this: {known}")
+        if desk.memory.missed == task.order_id:
+            question = "A colleague can look for it. Shall I connect you with a human colleague?"
+            desk.ask("yes", Task(Intent.HUMAN, task.order_id), question)
+            return
         again = Task(task.intent, address=task.address, reason=task.reason)
         desk.ask("order", again, "Could you check the order number, or shall I list your orders?")
         return
     desk.doubts.append(0.25)
     what = _WHAT_FAILED.get(failed.tool, "that")
-    desk.say(f"I am sorry, {what} is not available right now, so I could not {_aim(task)}. Nothing has been changed.")
+    before = desk.memory.asked
+    again = before is not None and before.wants == "again" and before.task == task
+    state = "still not available" if again else "not available right now"
+    desk.say(f"I am sorry, {what} is {state}, so I could not {_aim(task)}. Nothing has been changed.")
     desk.acknowledged = True
     desk.ask("again", task, "Shall I try again, or would you rather have a human colleague take over?")
 
+
+_SENT_ON = "The refund that I sent on is not confirmed yet."
 
 _WHAT_FAILED = {
     "order_lookup": "our order system",

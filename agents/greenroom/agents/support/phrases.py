@@ -104,6 +104,9 @@ CLEAR = {
         has|have|did|is|was .. refund|money_back|refunded .. yet|processed|arrived|issued|completed
         not yet? received|got|gotten|seen my|the|a|any? refund|money
         been|was|am|i refunded
+        refund|money .. on_its_way|on_the_way|under_way|go_through|gone_through|went_through|going_through
+        is|are|has|have it|this|that|{n}|order|my_order|the_order refunded
+        did|have you ~ refund|refunded
         """,
     "refund": """
         refund|refunding|reimburse*|chargeback
@@ -215,6 +218,8 @@ CLEAR = {
         any|an|some ~ update|updates|news|progress|word|information|info
         update|news|info|progress|updated me? on|about|for|regarding
         update me
+        ^ so|and? did|has it|that|this work|worked|happen|happened|go_through|gone_through
+        did|have you ~ cancel|cancelled|change|changed it|this|that|{n}|order|my_order|the_order
         how is|are|about my|the? order|parcel|package|delivery|{n}|it_going|it_coming|it_doing
         how long|soon|much_longer|far|many_hours|many_more_days
         what is? happen|happened|happening|happens|going_on|up_with|the_deal|the_hold_up|the_latest

@@ -55,6 +55,8 @@ _MEANS = {
     "quantity": "items changing",
     "open": "opening",
     "receipt": "invoice",
+    "shipping take": "times",
+    "delivery take": "shipping times",
     "weekend": "sundays",
     "weekends": "sundays",
     "sunday": "sundays",
@@ -91,13 +93,15 @@ class Passage(TypedDict):
 
 
 def search(query: str, documents: Sequence[str], limit: int = 3) -> list[Passage]:
-    """The best passages, documents of the session before the shop's own where both fit; [] when nothing fits."""
+    """The best passages, documents of the session before the shop's own where both fit as well; [] when nothing fits."""
     terms = query_terms(query)
     if not terms:
         return []
     own = [passage for document in documents for passage in passages_of(document)]
     found = _matches(terms, own) if own else []
     found += _matches(terms, [])
+    if own:
+        found.sort(key=lambda passage: held(terms, _all_of(passage)), reverse=True)
     return found[:limit]
 
 

@@ -28,6 +28,8 @@ _NOT_FOUND = re.compile(
 )
 _LOST = re.compile(r"\bdid not quite understand\b|\bstill do not understand\b|\bwhat went wrong\b")
 _SHOWN = re.compile(r"^- #(\w+) \(([^)]*)\)", re.MULTILINE)
+_MISSED = re.compile(r"\bcannot find order #(\w+)")
+_SENT = re.compile(r"\bI have sent .{1,250} on, but it is not confirmed yet\b")
 _QUOTED = re.compile(r"“([^”]{5,200})”|\"([^\"]{5,200})\"")
 
 
@@ -71,6 +73,10 @@ def conclude(memory: Memory, plan: Plan, reply: str, asked: Asked | None) -> Non
     memory.dropped = plan.dropped
     if shown := dict(_SHOWN.findall(reply)):
         memory.shown = shown
+    if missed := _MISSED.findall(reply):
+        memory.missed = missed[-1]
+    if _SENT.search(reply):
+        memory.sent += [task for task in plan.tasks if task.confirmed and task.intent in EFFECTS]
     if plan.tasks:
         memory.last = plan.tasks[-1].intent
         memory.lost = 0

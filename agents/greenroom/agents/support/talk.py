@@ -54,20 +54,22 @@ async def answer_from_texts(desk: Desk, task: Task) -> bool:
     return True
 
 
+HANDED_OVER = (
+    "I have asked a human colleague to take over; they can read this conversation, so you need not repeat anything."
+)
+
+
 async def human(desk: Desk, task: Task) -> None:
     """A wish for a human is granted at once."""
     done = await desk.call(escalate_to_human, summary=_summary(desk), order_id=task.order_id)
     if not done.ok:
         desk.doubts.append(0.25)
         desk.say("I am sorry, I could not reach my colleagues just now, so you have not been handed over.")
+        desk.say("I can still help you with your orders and our policies myself.")
         desk.ask("again", task, "Shall I try again?")
         return
     desk.acknowledged = True
-    desk.say(
-        "I understand. I have asked a human colleague to take over; they can read this conversation, so you need"
-        " not repeat anything.",
-        done,
-    )
+    desk.say(f"I understand. {HANDED_OVER}", done)
     if desk.customer.has_priority:
         desk.say(f"As a {desk.customer.tier} member you are at the front of the queue.")
 
