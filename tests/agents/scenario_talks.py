@@ -1,7 +1,8 @@
 """A conversation in each scenario of the support agent, read from scenario_talks.txt.
 
-A line is `text | tools | words`: what the user says, the tools that run, words of the reply; tools and words separated by commas and semicolons. `!` stands for a call that failed, `*`
-for one that the scenario scripted. The last line is how the world has changed in the end, as a JSON Merge Patch.
+A line is `text | tools | words`: what the user says, the tools that run, words of the reply; tools and words are separated
+by commas and semicolons. `!` stands for a call that failed, `*` for one that the scenario scripted. The last line is how
+the world has changed in the end, as a JSON Merge Patch.
 """
 
 import json

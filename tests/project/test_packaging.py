@@ -43,3 +43,7 @@ def test_data_and_licence_are_in_the_wheel(names: list[str]) -> None:
     assert any(name.startswith("greenroom/storage/migrations/") for name in names)
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert "greenroom/v1/agent.proto" in names
+    assert {name for name in names if name.startswith("greenroom/agents/support/scenarios/")} >= {
+        f"greenroom/agents/support/scenarios/{file.name}"
+        for file in (ROOT / "agents" / "greenroom" / "agents" / "support" / "scenarios").glob("*.yaml")
+    }

@@ -158,8 +158,8 @@ def tell_failure(desk: Desk, task: Task, failed: Outcome) -> None:
     desk.doubts.append(0.25)
     what = _WHAT_FAILED.get(failed.tool, "that")
     before = desk.memory.asked
-    again = before is not None and before.wants == "again" and before.task == task
-    state = "still not available" if again else "not available right now"
+    tried = before is not None and before.wants == "again" and before.task == task
+    state = "still not available" if tried else "not available right now"
     desk.say(f"I am sorry, {what} is {state}, so I could not {_aim(task)}. Nothing has been changed.")
     desk.acknowledged = True
     desk.ask("again", task, "Shall I try again, or would you rather have a human colleague take over?")
