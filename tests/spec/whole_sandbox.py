@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,11 +31,12 @@ def published(name: str) -> Any:
     return json.loads((EXAMPLES / f"{name}.json").read_text())
 
 
-async def until(condition: Callable[[], bool]) -> None:
+async def until(condition: Callable[[], bool] | Callable[[], Awaitable[bool]]) -> None:
     """Waits, bounded, for what another task will bring about."""
     async with asyncio.timeout(PATIENCE):
         while True:
-            if condition():
+            met = condition()
+            if (await met) if isinstance(met, Awaitable) else met:
                 return
             await asyncio.sleep(0.002)
 

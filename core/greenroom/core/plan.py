@@ -315,6 +315,7 @@ def build_commit(plan: Plan, outcome: Outcome, completion_id: str, duration_us: 
     after = msgspec.structs.replace(
         session,
         version=session.version + 1,
+        start=plan.start,
         head=turn.number,
         turn_count=turn.number,
         transcript_mode=session.transcript_mode or carried.has_history,

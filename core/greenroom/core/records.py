@@ -166,7 +166,7 @@ class SessionRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Name of the API key that opened it."""
     metadata_json: str = "{}"
     start: Start
-    """The newest one's; of a session without turns, the one to come."""
+    """That of the current path; of a session without turns, the one to come."""
     forked_from: str = ""
     """The id of the session it was forked from; "" for one that was not."""
     forked_turn: int = 0

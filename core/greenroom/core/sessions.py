@@ -131,7 +131,7 @@ class Sessions:
         return WorldView(turn, text, sha, whole)
 
     async def _world_after(self, session: SessionRecord, number: int) -> tuple[Seed, Overlay]:
-        """The world after a turn; after 0 it is the one that the session, or its newest start, starts from."""
+        """The world after a turn; after 0 it is the one that the current path starts from."""
         if not 0 <= number <= session.turn_count:
             raise TurnNotFound(f"session {session.session_id} has no turn {number}", field="turn")
         branch = await Branch.load(self._store, session, number)
