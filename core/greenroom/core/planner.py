@@ -37,7 +37,8 @@ class Planner:
         principal = request.principal
         path_hash = prefix_hashes(intake.carried.past)[-1][1]
         wanted = conversation_hash(path_hash, principal.namespace, principal.key_name, request.user_id)
-        found = await self._store.find_conversations(wanted)
+        candidates = await self._store.find_conversations(wanted)
+        found = [(s, n) for s, n in candidates if s.user_id == request.user_id]  # whose it is may be named later
         if not found:
             return
         session, number = next(((s, n) for s, n in found if s.head == n and s.closed_at is None), found[0])
