@@ -155,6 +155,20 @@ async def test_many_clients_with_the_same_words_each_have_a_session_of_their_own
         assert await notes(core, reply.session_id) == ["a", f"b{number}"]
 
 
+async def test_two_that_differ_in_anything_but_their_words_are_never_taken_for_each_other(serve: Serve) -> None:
+    core = await serve(diary())
+    ours, theirs = '{"secret":"ours"}', '{"secret":"theirs"}'
+    one = await core.say("a", sid="", metadata_json=ours)
+    two = await core.say("a", sid="", metadata_json=theirs)
+    unsaid = await core.say("a", one.text, "b", sid="")
+    assert unsaid.session_id not in (one.session_id, two.session_id), "it cannot be told whose it is"
+    mine = await core.say("a", one.text, "b", sid="", metadata_json=ours)
+    yours = await core.say("a", one.text, "b", sid="", metadata_json=theirs)
+    assert (mine.session_id, yours.session_id) == (one.session_id, two.session_id)
+    third = await core.say("a", one.text, "b", mine.text, "c", sid="", metadata_json=ours)
+    assert (third.session_id, third.number) == (one.session_id, 3)
+
+
 async def test_one_that_was_closed_or_deleted_is_not_gone_on_with(serve: Serve) -> None:
     core = await serve(diary())
     one = await core.say("a", sid="")

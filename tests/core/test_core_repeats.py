@@ -2,11 +2,13 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 from core_running import Running, Serve, Stream, asked, database, refused, request, running, until
 
 from greenroom.core.errors import GreenroomError
+from greenroom.core.records import TurnCommit
 from greenroom.sdk import Agent, Call, Turn, World, tool
 from greenroom.storage import open_store
 from greenroom.v1 import agent_pb2, session_pb2
@@ -310,6 +312,46 @@ async def test_a_turn_that_lost_its_place_to_another_writer_runs_again_with_the_
         _, first, meanwhile, second = gated.keys
         assert first == second != meanwhile
         assert await counter(one) == 3
+
+
+async def test_a_turn_whose_repetition_was_answered_elsewhere_does_not_run_again_though_the_session_went_on(
+    tmp_path: Path,
+) -> None:
+    gated = Gated()
+    async with running(gated.agent, database(tmp_path)) as one:
+        await one.say("hello")
+        twin = type(one.core)(one.core.served, one.core.store, one.core.limits)
+        slow = asyncio.ensure_future(one.core.turns.run(asked("wait")))
+        await until(lambda: gated.inside == 1)
+        repeated = asyncio.ensure_future(twin.turns.run(asked("wait", retry_count=1)))
+        await until(lambda: gated.inside == 2)
+        twin_goes_first = gated.gate
+        one_waits = gated.gate = asyncio.Event()
+        slow_commit = one.core.store.commit_turn
+
+        async def late(commit: TurnCommit) -> None:
+            await one_waits.wait()
+            await slow_commit(commit)
+
+        one.core.turns._store = Overtaken(one.core.store, late)
+        twin_goes_first.set()
+        second = await repeated
+        third = await twin.turns.run(asked("next"))
+        one_waits.set()
+        reply = await slow
+        assert (reply.turn.number, second.turn.number, third.turn.number) == (2, 2, 3)
+        assert await counter(one) == 3
+
+
+class Overtaken:
+    """A store that commits when it is told to."""
+
+    def __init__(self, store: Any, commit: Any) -> None:
+        self._store = store
+        self.commit_turn = commit
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
 
 
 async def test_an_idempotency_key_without_session_id_opens_one_session_on_two_cores(tmp_path: Path) -> None:

@@ -91,6 +91,7 @@ def a_full_turn(number: int, text: str = ODD_TEXT, **fields: Any) -> TurnRecord:
         "request_hash": bytes(range(256)),
         "retry_count": 2**33,
         "conversation_hash": digest(f"conversation {number}"),
+        "inputs_hash": digest(f"inputs {number}"),
         "scenario": scenario,
         "start": Start(scenario, "scenario sha", "seed sha"),
         "completion_id": "chatcmpl-1",

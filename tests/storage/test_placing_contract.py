@@ -5,7 +5,7 @@ import pytest
 from storage_samples import NAMESPACE, a_full_turn, a_session, a_turn, digest, first, following
 
 from greenroom.core.ports import Store
-from greenroom.core.records import Candidate, Path, Snapshot, TurnRecord
+from greenroom.core.records import Candidate, Conversation, Path, Snapshot, TurnRecord
 
 BRANCHES = {1: "aA", 2: "bB", 3: "aA", 4: "aC", 5: "bB", 6: "cC"}
 """Turns by what was said (small) and replied."""
@@ -71,13 +71,21 @@ async def test_the_branch_whose_replies_match_is_found_however_many_came_after_i
 
 async def test_a_conversation_is_found_in_the_newest_sessions_first(store: Store) -> None:
     said, other = digest("conversation"), digest("another")
-    one = [a_turn(1, conversation_hash=said), a_turn(2, conversation_hash=other), a_turn(3, conversation_hash=said)]
+    one = [
+        a_turn(1, conversation_hash=said, inputs_hash=b"1"),
+        a_turn(2, conversation_hash=other, inputs_hash=b"2"),
+        a_turn(3, conversation_hash=said, inputs_hash=b"3"),
+    ]
     await store.commit_turn(first(a_session(5), *one))
-    await store.commit_turn(first(a_session(9), a_turn(1, conversation_hash=said)))
+    await store.commit_turn(first(a_session(9), a_turn(1, conversation_hash=said, inputs_hash=b"1")))
     await store.commit_turn(first(a_session(7), a_turn(1)))
     found = list(await store.find_conversations(said))
-    assert found == [(a_session(9), 1), (a_session(5), 3), (a_session(5), 1)]
-    assert list(await store.find_conversations(other)) == [(a_session(5), 2)]
+    assert found == [
+        Conversation(a_session(9), 1, b"1"),
+        Conversation(a_session(5), 3, b"3"),
+        Conversation(a_session(5), 1, b"1"),
+    ]
+    assert list(await store.find_conversations(other)) == [Conversation(a_session(5), 2, b"2")]
     assert list(await store.find_conversations(b"")) == []
 
 
@@ -85,7 +93,7 @@ async def test_a_conversation_is_looked_for_in_a_hundred_places(store: Store) ->
     for key in range(1, 104):
         await store.commit_turn(first(a_session(key), a_turn(1, conversation_hash=digest("conversation"))))
     found = await store.find_conversations(digest("conversation"))
-    assert [(session.key, number) for session, number in found] == [(key, 1) for key in range(103, 3, -1)]
+    assert [(one.session.key, one.turn) for one in found] == [(key, 1) for key in range(103, 3, -1)]
 
 
 async def test_a_repeated_request_is_the_newest_of_the_last_hundred_turns(store: Store) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import msgspec
 
 from greenroom.core.records import SessionRecord, TurnRecord
-from greenroom.core.transcript import conversation_hash
+from greenroom.core.transcript import START, conversation_hash, rolled
 
 
 def forked(session: SessionRecord, source: SessionRecord, path: Sequence[TurnRecord]) -> SessionRecord:
@@ -24,22 +24,32 @@ def forked(session: SessionRecord, source: SessionRecord, path: Sequence[TurnRec
 def copied_path(turns: Sequence[TurnRecord], into: SessionRecord) -> tuple[TurnRecord, ...]:
     """The turns as records of another session: numbered from 1, with attempt ids of their own, so that no repeated request
     is taken for one of the other session's. `turns` begin at a start and have all their changes."""
-    return tuple(
-        msgspec.structs.replace(
-            turn,
-            number=number,
-            parent=number - 1,
-            attempt_id=secrets.token_hex(16),
-            idempotency_key="",
-            request_hash=b"",
-            conversation_hash=found_by(into, turn.path_hash),
+    copied: list[TurnRecord] = []
+    for number, turn in enumerate(turns, 1):
+        inputs = (turn.metadata_json, turn.options_json, turn.context_json)
+        conversation, inputs_hash = traces(into, copied[-1] if copied else None, turn.path_hash, inputs)
+        copied.append(
+            msgspec.structs.replace(
+                turn,
+                number=number,
+                parent=number - 1,
+                attempt_id=secrets.token_hex(16),
+                idempotency_key="",
+                request_hash=b"",
+                conversation_hash=conversation,
+                inputs_hash=inputs_hash,
+            )
         )
-        for number, turn in enumerate(turns, 1)
-    )
+    return tuple(copied)
 
 
-def found_by(session: SessionRecord, path_hash: bytes) -> bytes | None:
-    """What a turn's conversation is found by when its client sends no session id: only where none was given (CHAT-14)."""
-    if not session.minted:
-        return None
-    return conversation_hash(path_hash, session.namespace, session.opened_by, session.user_id)
+def traces(
+    session: SessionRecord, before: TurnRecord | None, path_hash: bytes, inputs: Sequence[str]
+) -> tuple[bytes | None, bytes | None]:
+    """A turn's `conversation_hash` and `inputs_hash`: only in a session that was opened without an id (CHAT-14). `inputs` are
+    what came with its texts: metadata, options and context."""
+    if not session.minted or (before is not None and before.inputs_hash is None):
+        return None, None
+    earlier = START if before is None or before.inputs_hash is None else before.inputs_hash
+    whose = conversation_hash(path_hash, session.namespace, session.opened_by, session.user_id)
+    return whose, rolled(earlier, *inputs)

@@ -13,6 +13,7 @@ from greenroom.core.errors import InvalidRequest
 from greenroom.core.ports import DuplicateAttempt, MissingSession, StaleSession
 from greenroom.core.records import (
     Candidate,
+    Conversation,
     FailedTurn,
     Page,
     Path,
@@ -115,14 +116,14 @@ class MemoryStore:
                 found.append(Candidate(number, *pair))
         return found
 
-    async def find_conversations(self, conversation_hash: bytes) -> Sequence[tuple[SessionRecord, int]]:
+    async def find_conversations(self, conversation_hash: bytes) -> Sequence[Conversation]:
         found = [
-            (entry.session, turn.number)
+            Conversation(entry.session, turn.number, turn.inputs_hash or b"")
             for entry in self._sessions.values()
             for turn in entry.turns.values()
             if turn.conversation_hash == conversation_hash
         ]
-        return sorted(found, key=lambda pair: (pair[0].key, pair[1]), reverse=True)[:_CONVERSATIONS]
+        return sorted(found, key=lambda one: (one.session.key, one.turn), reverse=True)[:_CONVERSATIONS]
 
     async def find_request(self, session: SessionRecord, request_hash: bytes) -> TurnRecord | None:
         last = sorted(self._entry(session).turns.items(), reverse=True)[:_LAST_TURNS]

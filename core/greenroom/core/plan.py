@@ -14,7 +14,7 @@ from greenroom.core import usage
 from greenroom.core.agent import Agent
 from greenroom.core.branch import Branch, Live
 from greenroom.core.chance import turn_seed
-from greenroom.core.forks import found_by
+from greenroom.core.forks import traces
 from greenroom.core.intake import Intake, asked_scenario
 from greenroom.core.overlay import Base
 from greenroom.core.plain import to_json
@@ -201,6 +201,9 @@ def scenario_of_user(user: UserRecord | None) -> str:
     return asked_scenario(json.loads(user.metadata_json))
 
 
+_NO_INPUTS = ("{}", "{}", "[]")
+
+
 def adopt(exchanges: Sequence[Exchange], session: SessionRecord, branch: Branch, parent: int) -> tuple[TurnRecord, ...]:
     """Carried turns that were never seen here, as records without effects; the agent's state passes through them."""
     turns: list[TurnRecord] = []
@@ -212,6 +215,7 @@ def adopt(exchanges: Sequence[Exchange], session: SessionRecord, branch: Branch,
     for exchange in exchanges:
         users, path = hashes_after(users, path, exchange.key, exchange.reply)
         number += 1
+        conversation, inputs_hash = traces(session, turns[-1] if turns else branch.last, path, _NO_INPUTS)
         turns.append(
             TurnRecord(
                 number=number,
@@ -220,7 +224,8 @@ def adopt(exchanges: Sequence[Exchange], session: SessionRecord, branch: Branch,
                 attempt_id=secrets.token_hex(16),
                 users_hash=users,
                 path_hash=path,
-                conversation_hash=found_by(session, path),
+                conversation_hash=conversation,
+                inputs_hash=inputs_hash,
                 scenario=start.scenario,
                 start=None if parent or turns else start,
                 messages=exchange.messages,
@@ -276,25 +281,30 @@ def build_commit(plan: Plan, outcome: Outcome, completion_id: str, duration_us: 
     carried = intake.carried
     key = plan.said if carried.input else user_key((), outcome.text)
     users_hash, path_hash = hashes_after(plan.users_hash, plan.path_hash, key, outcome.text)
-    context = plan.context
+    request = intake.request
+    metadata, options = request.metadata_json or "{}", request.options_json or "{}"
+    context = to_json(plan.context) if plan.context else "[]"
+    before = plan.adopted[-1] if plan.adopted else plan.branch.last
+    conversation, inputs_hash = traces(session, before, path_hash, (metadata, options, context))
     turn = TurnRecord(
         number=plan.number,
         parent=plan.parent,
         attempt_id=intake.attempt_id,
         idempotency_key=intake.idempotency_key,
         request_hash=intake.request_hash,
-        retry_count=intake.request.retry_count,
+        retry_count=request.retry_count,
         users_hash=users_hash,
         path_hash=path_hash,
-        conversation_hash=found_by(session, path_hash),
+        conversation_hash=conversation,
+        inputs_hash=inputs_hash,
         scenario=plan.start.scenario,
         start=None if plan.parent else plan.start,
         completion_id=completion_id,
-        request_id=intake.request.request_id,
+        request_id=request.request_id,
         messages=carried.input,
-        context_json=to_json(context) if context else "[]",
-        metadata_json=intake.request.metadata_json or "{}",
-        options_json=intake.request.options_json or "{}",
+        context_json=context,
+        metadata_json=metadata,
+        options_json=options,
         reply=outcome.text,
         confidence=outcome.confidence,
         evaluation_json=outcome.evaluation_json,

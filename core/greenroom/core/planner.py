@@ -9,15 +9,18 @@ from greenroom.core.errors import SessionClosed, SessionFull, UserMismatch
 from greenroom.core.forks import copied_path, forked
 from greenroom.core.intake import Found, Intake, minted_id
 from greenroom.core.parts import Parts
+from greenroom.core.plain import to_json
 from greenroom.core.plan import Opening, Plan, new_session, plan_turn, scenario_of_user
 from greenroom.core.records import History, SessionRecord, UserRecord
 from greenroom.core.transcript import (
+    START,
     Placed,
     Placement,
     conversation_hash,
     place,
     place_without_candidates,
     prefix_hashes,
+    rolled,
 )
 
 
@@ -32,18 +35,26 @@ class Planner:
 
     async def recognise(self, intake: Intake) -> None:
         """Finds the conversation that a request without session id carries (CHAT-14): it goes on in the session whose
-        newest turn it ends at, else it is forked from another one that has it."""
+        newest turn it ends at, else it is forked from another one that has it.
+
+        Several may have said the same words. They are one as long as all else that came with these was the same, too;
+        otherwise the request's own is the one that always came with what it brings now. Where there is none such, it cannot
+        be told whose it is, and nobody is given another one's session (CHAT-16).
+        """
         request = intake.request
         principal = request.principal
         path_hash = prefix_hashes(intake.carried.past)[-1][1]
         wanted = conversation_hash(path_hash, principal.namespace, principal.key_name, request.user_id)
-        candidates = await self._store.find_conversations(wanted)
-        found = [(s, n) for s, n in candidates if s.user_id == request.user_id]  # whose it is may be named later
-        if not found:
+        same = [one for one in await self._store.find_conversations(wanted) if one.session.user_id == request.user_id]
+        if len({one.inputs_hash for one in same}) > 1:
+            own = inputs_hash(intake)
+            same = [one for one in same if one.inputs_hash == own]
+        if not same:
             return
-        session, number = next(((s, n) for s, n in found if s.head == n and s.closed_at is None), found[0])
-        intake.found = Found(session.key, number)
-        intake.session_id = session.session_id
+        going_on = (one for one in same if one.session.head == one.turn and one.session.closed_at is None)
+        chosen = next(going_on, same[0])
+        intake.found = Found(chosen.session.key, chosen.turn)
+        intake.session_id = chosen.session.session_id
 
     async def plan(self, intake: Intake, live: Live | None) -> Plan:
         """Raises `Conflict`s."""
@@ -133,6 +144,16 @@ class Planner:
         if intake.found is not None:
             placement = msgspec.structs.replace(placement, placed=Placed.CONVERSATION)
         return placement
+
+
+def inputs_hash(intake: Intake) -> bytes:
+    """That of a conversation whose every turn came with what the request brings."""
+    request, context = intake.request, intake.carried.context
+    inputs = (request.metadata_json or "{}", request.options_json or "{}", to_json(context) if context else "[]")
+    rolling = START
+    for _ in intake.carried.past:
+        rolling = rolled(rolling, *inputs)
+    return rolling
 
 
 def _goes_on(record: SessionRecord, found: Found) -> bool:

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from greenroom.core.records import (
     Candidate,
+    Conversation,
     FailedTurn,
     Page,
     Path,
@@ -78,7 +79,7 @@ class Store(Protocol):
         query, whatever the size of the tree."""
         ...
 
-    async def find_conversations(self, conversation_hash: bytes) -> Sequence[tuple[SessionRecord, int]]:
+    async def find_conversations(self, conversation_hash: bytes) -> Sequence[Conversation]:
         """The turns that have this `conversation_hash`, with their sessions: at most the newest 100 sessions'."""
         ...
 

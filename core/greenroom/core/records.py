@@ -108,6 +108,8 @@ class TurnRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Rolling hash of the path's user texts and replies."""
     conversation_hash: bytes | None = None
     """In a session that was opened without an id: `path_hash` with whose it is, to be found by (CHAT-14)."""
+    inputs_hash: bytes | None = None
+    """There, too: rolling hash of what came with the path's texts, which two conversations of the same words may differ in."""
     scenario: ScenarioRef
     start: Start | None = None
     """On a path's first turn."""
@@ -197,6 +199,14 @@ class Candidate(msgspec.Struct, frozen=True, gc=False):
     number: int
     users_hash: bytes
     path_hash: bytes
+
+
+class Conversation(msgspec.Struct, frozen=True, gc=False):
+    """A turn that a conversation without session id was found at."""
+
+    session: SessionRecord
+    turn: int
+    inputs_hash: bytes
 
 
 class FailedTurn(msgspec.Struct, frozen=True, kw_only=True, gc=False):

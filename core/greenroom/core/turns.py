@@ -203,14 +203,15 @@ class Turns:
         if live is None:
             return None
         last = live.branch.last
-        if last is not None and last.request_hash == intake.request_hash:
-            meanwhile = 0 <= head < last.number  # in flight in another process at the same time
-            if meanwhile or await store.is_undelivered(live.record, last.number):
-                return await self._give_again(live.record, last, intake)
-        if request.retry_count:
+        same = last is not None and last.request_hash == intake.request_hash
+        if last is not None and same and await store.is_undelivered(live.record, last.number):
+            return await self._give_again(live.record, last, intake)
+        if request.retry_count or head >= 0:
             turn = await store.find_request(live.record, intake.request_hash)
-            if turn is not None and self._is_repeated(turn, intake):
-                return await self._give_again(live.record, turn, intake)
+            if turn is not None:
+                meanwhile = 0 <= head < turn.number  # another process was asked the same at the same time
+                if meanwhile or self._is_repeated(turn, intake):
+                    return await self._give_again(live.record, turn, intake)
         return None
 
     async def _under_key(self, intake: Intake) -> TurnReply | None:

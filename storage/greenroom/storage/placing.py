@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from greenroom.core.records import Candidate, SessionRecord, TurnRecord
+from greenroom.core.records import Candidate, Conversation, TurnRecord
 from greenroom.storage.bulk import padded, values_of
 from greenroom.storage.rows import read_session, read_turn
 from greenroom.storage.sessions import SESSION_FIELDS
@@ -55,14 +55,14 @@ class CandidateQuery:
 # Statements are made once: making one costs more than running it.
 
 _NEWEST = (
-    sa.select(turns.c.session_key, turns.c.number)
+    sa.select(turns.c.session_key, turns.c.number, turns.c.inputs_hash)
     .where(turns.c.conversation_hash == sa.bindparam("conversation_hash"))
     .order_by(turns.c.session_key.desc(), turns.c.number.desc())
     .limit(_CONVERSATIONS)
     .subquery()
 )
 _CONVERSATION = (
-    sa.select(*SESSION_FIELDS, _NEWEST.c.number)
+    sa.select(*SESSION_FIELDS, _NEWEST.c.number, _NEWEST.c.inputs_hash)
     .join_from(_NEWEST, sessions, _NEWEST.c.session_key == sessions.c.key)
     .order_by(_NEWEST.c.session_key.desc(), _NEWEST.c.number.desc())
 )
@@ -84,9 +84,9 @@ _BY_REQUEST = sa.select(*TURN_FIELDS).where(
 )
 
 
-def find_conversations(connection: sa.Connection, conversation_hash: bytes) -> list[tuple[SessionRecord, int]]:
+def find_conversations(connection: sa.Connection, conversation_hash: bytes) -> list[Conversation]:
     rows: list[Any] = list(connection.execute(_CONVERSATION, {"conversation_hash": conversation_hash}))
-    return [(read_session(row), row[-1]) for row in rows]
+    return [Conversation(read_session(row), row[-2], row[-1] or b"") for row in rows]
 
 
 def find_request(connection: sa.Connection, key: int, request_hash: bytes) -> TurnRecord | None:

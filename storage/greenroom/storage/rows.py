@@ -86,6 +86,7 @@ TURN_COLUMNS = (
     "seen",
     "waited_us",
     "ran_us",
+    "inputs_hash",
     "changes",
 )
 USER_COLUMNS = ("namespace", "user_id", "created_at", "metadata", "profile")
@@ -226,6 +227,7 @@ def turn_row(session_key: int, turn: TurnRecord) -> tuple[Any, ...]:
         turn.seen_json,
         turn.waited_us,
         turn.ran_us,
+        turn.inputs_hash,
         _to_json(turn.changes),
     )
 
@@ -267,7 +269,8 @@ def read_turn(row: Row) -> TurnRecord:
         seen_json=row[32],
         waited_us=row[33],
         ran_us=row[34],
-        changes=() if row[35] == "[]" else _decode_changes(row[35]),
+        inputs_hash=row[35],
+        changes=() if row[36] == "[]" else _decode_changes(row[36]),
     )
 
 

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from greenroom.core.errors import StoreUnavailable
 from greenroom.core.records import (
     Candidate,
+    Conversation,
     FailedTurn,
     Page,
     Path,
@@ -114,7 +115,7 @@ class SqlStore:
     ) -> Sequence[Candidate]:
         return await self._read(self._candidates.run, session.key, hashes) if hashes else ()
 
-    async def find_conversations(self, conversation_hash: bytes) -> Sequence[tuple[SessionRecord, int]]:
+    async def find_conversations(self, conversation_hash: bytes) -> Sequence[Conversation]:
         return await self._read(placing.find_conversations, conversation_hash)
 
     async def find_request(self, session: SessionRecord, request_hash: bytes) -> TurnRecord | None:

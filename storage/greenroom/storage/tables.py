@@ -96,6 +96,7 @@ turns = sa.Table(
     sa.Column("retry_count", BigInteger, nullable=False, server_default=sa.text("0")),
     sa.Column("undelivered", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("conversation_hash", sa.LargeBinary),
+    sa.Column("inputs_hash", sa.LargeBinary),
     sa.Column("scenario", sa.Text, nullable=False, server_default=sa.text("''")),
     sa.Column("scenario_sha", sa.Text, nullable=False, server_default=sa.text("''")),
     sa.Column("seed_sha", sa.Text, nullable=False, server_default=sa.text("''")),

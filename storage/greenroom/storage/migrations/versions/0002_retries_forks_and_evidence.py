@@ -24,6 +24,7 @@ def upgrade() -> None:
         sa.Column("retry_count", BigInteger, server_default=sa.text("0"), nullable=False),
         sa.Column("undelivered", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("conversation_hash", sa.LargeBinary(), nullable=True),
+        sa.Column("inputs_hash", sa.LargeBinary(), nullable=True),
         sa.Column("scenario", sa.Text(), server_default=sa.text("''"), nullable=False),
         sa.Column("scenario_sha", sa.Text(), server_default=sa.text("''"), nullable=False),
         sa.Column("seed_sha", sa.Text(), server_default=sa.text("''"), nullable=False),
