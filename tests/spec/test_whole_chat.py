@@ -191,7 +191,7 @@ async def test_a_session_belongs_to_the_first_user_named_in_it(whole: Sandbox) -
 
 async def test_turns_of_one_session_wait_for_each_other_and_then_it_is_busy(tmp_path: Path) -> None:
     async with sandbox(tmp_path, limits=Limits(session_waiting=2)) as whole:
-        tasks = [asyncio.ensure_future(whole.chat("wait add", session_id="s")) for _ in range(3)]
+        tasks = [asyncio.ensure_future(whole.chat(f"wait add {n}", session_id="s")) for n in "abc"]
         await until(lambda: whole.server._runner._running == 3)  # type: ignore[union-attr]
         other = asyncio.ensure_future(whole.chat("wait add", session_id="other"))
         await until(lambda: whole.puppet.inside == 2)
@@ -200,7 +200,7 @@ async def test_turns_of_one_session_wait_for_each_other_and_then_it_is_busy(tmp_
         assert 1 <= int(response.headers["retry-after"]) <= 60
         whole.puppet.gate.set()
         replies = [await task for task in tasks]
-        assert sorted(text_of(reply) for reply in replies) == ["wait 1", "wait 2", "wait 3"]
+        assert [text_of(reply) for reply in replies] == ["wait 1 a", "wait 2 b", "wait 3 c"]
         assert text_of(await other) == "wait 1"
 
 
