@@ -226,6 +226,28 @@ async def test_a_stream_that_breaks_leaves_its_turns_to_their_end_and_their_repl
         assert ((await core.say("wait", sid=sid)).replayed, await counter(core, sid)) == (True, 1)
 
 
+async def test_of_a_stream_that_ends_in_good_order_all_replies_have_arrived(serve: Serve) -> None:
+    gated = Gated()
+    core = await serve(gated.agent)
+
+    async def kept(sid: str) -> bool:
+        session = await core.core.store.load_session("", sid)
+        assert session is not None
+        return await core.core.store.is_undelivered(session, 1)
+
+    ending = Stream(core)
+    await ending.send({1: request("yes", sid="ends")})
+    await ending.reply(1)
+    await ending.call.done_writing()
+    await ending.ends()
+    breaking = Stream(core)
+    await breaking.send({1: request("yes", sid="breaks")})
+    await breaking.reply(1)
+    breaking.call.cancel()  # within the tenth of a second in which its reply may not have got further
+    await until(lambda: kept("breaks"))
+    assert await kept("ends") is False
+
+
 async def test_a_retry_gets_the_reply_that_was_committed_for_a_lower_count(tmp_path: Path) -> None:
     gated = Gated()
     async with running(gated.agent, database(tmp_path)) as core:

@@ -103,6 +103,8 @@ class FakeCore(
     lists: list[int] = field(default_factory=list)
     cancelled: list[int] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
+    parted: int = 0
+    """Streams of turns that their edge has ended in good order."""
     opened: list[session_pb2.CreateSessionRequest] = field(default_factory=list)
     metadata: list[dict[str, str | bytes]] = field(default_factory=list)
     users: dict[str, user_pb2.User] = field(default_factory=dict)
@@ -142,7 +144,7 @@ class FakeCore(
         context: grpc.aio.ServicerContext[agent_pb2.RunTurnsRequest, agent_pb2.RunTurnsResponse],
     ) -> AsyncIterator[agent_pb2.RunTurnsResponse]:
         self._seen(context)
-        outcomes: asyncio.Queue[agent_pb2.TurnOutcome] = asyncio.Queue()
+        outcomes: asyncio.Queue[agent_pb2.TurnOutcome | None] = asyncio.Queue()
         tasks: set[asyncio.Task[None]] = set()
 
         async def one(item: agent_pb2.TurnItem) -> None:
@@ -162,11 +164,13 @@ class FakeCore(
                 for item in request.turns:
                     self.turns.append(item.turn)
                     tasks.add(asyncio.create_task(one(item)))
+            self.parted += 1
+            await outcomes.put(None)
 
         reading = asyncio.create_task(read())
         try:
-            while True:
-                yield agent_pb2.RunTurnsResponse(outcomes=[await outcomes.get()])
+            while (outcome := await outcomes.get()) is not None:
+                yield agent_pb2.RunTurnsResponse(outcomes=[outcome])
                 if self.break_after is not None:
                     self.break_after -= 1
                     if self.break_after <= 0:

@@ -228,6 +228,13 @@ async def test_a_client_that_leaves_does_not_stop_its_turn(core: FakeCore) -> No
     assert core.cancelled == []
 
 
+async def test_an_edge_that_closes_ends_its_stream_in_good_order(core: FakeCore) -> None:
+    async with in_process(options(core.target)) as client:
+        await client.post(PATH, json=turn("x"))
+        assert core.parted == 0
+    assert core.parted == 1
+
+
 async def test_a_refused_turn_leaves_the_others_alone(client: httpx2.AsyncClient, core: FakeCore) -> None:
     async def script(one: agent_pb2.RunTurnRequest) -> object:
         if one.session_id == "bad":

@@ -28,6 +28,7 @@ MAX_LEAVERS = 4096
 _TOLD_AGAIN = 1.0
 """Seconds for which what was written to a stream that breaks may not have been read."""
 _BACK_OFF = (0.0, 0.02, 0.05, 0.1, 0.25, 0.5)
+_PARTING = 1.0  # seconds for each of the two to say that it is done
 _log = logging.getLogger("greenroom.edge")
 
 TurnsCall = grpc.aio.StreamStreamCall[bytes, RunTurnsResponse]
@@ -87,6 +88,8 @@ class TurnStream:
         self._wake = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._keeper: asyncio.Task[None] | None = None
+        self._call: TurnsCall | None = None
+        self._closing = False
 
     @property
     def pending(self) -> int:
@@ -128,13 +131,24 @@ class TurnStream:
         if self._timer is not None:
             self._timer.cancel()
         if self._keeper is not None:
+            if self._call is not None and not self._waiting:
+                await self._part(self._call, self._keeper)
             self._keeper.cancel()
             await asyncio.wait([self._keeper])
         self._fail_all()
 
+    async def _part(self, call: TurnsCall, keeper: "asyncio.Task[None]") -> None:
+        """In good order: the core takes the last replies on a stream that breaks for lost."""
+        self._closing = True
+        try:
+            await asyncio.wait_for(call.done_writing(), _PARTING)
+        except (grpc.aio.AioRpcError, asyncio.InvalidStateError, TimeoutError):
+            return
+        await asyncio.wait([keeper], timeout=_PARTING)
+
     async def _keep_open(self) -> None:
         failures = 0
-        while True:
+        while not self._closing:
             await asyncio.sleep(_BACK_OFF[min(failures, len(_BACK_OFF) - 1)])
             await self._connected()
             self._fill_outbox()
@@ -145,7 +159,7 @@ class TurnStream:
 
     async def _serve_one_stream(self) -> bool:
         """Until the stream breaks. Whether it answered anything."""
-        call = self._open_call()
+        call = self._call = self._open_call()
         writer = asyncio.get_running_loop().create_task(self._write(call))
         answered = False
         try:
@@ -160,6 +174,7 @@ class TurnStream:
             if _is_cancelled():
                 raise
         finally:
+            self._call = None
             writer.cancel()
             call.cancel()
             await asyncio.wait([writer])

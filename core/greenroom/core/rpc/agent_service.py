@@ -33,7 +33,7 @@ class AgentService(agent_pb2_grpc.AgentServiceServicer):
     ) -> AsyncIterator[agent_pb2.StreamTurnResponse]:
         turn = turn_request(request.turn, principal_of(request.turn, callers.current.get()), context.time_remaining())
         reply = reply_to(await self._runner.run(turn, log=not callers.is_local_edge(context)))
-        if reply.text:
+        if reply.text and not reply.replayed:  # a stored reply says so first
             yield agent_pb2.StreamTurnResponse(text_delta=reply.text)
         yield agent_pb2.StreamTurnResponse(completed=reply)
 
