@@ -276,6 +276,28 @@ def laid_over(own_json: str, defaults: Mapping[str, Any]) -> str:
 
 def build_commit(plan: Plan, outcome: Outcome, completion_id: str, duration_us: int) -> TurnCommit:
     """The one atomic write of a turn."""
+    session, turn = plan.session, _turn_record(plan, outcome, completion_id, duration_us)
+    after = msgspec.structs.replace(
+        session,
+        version=session.version + 1,
+        start=plan.start,
+        head=turn.number,
+        turn_count=turn.number,
+        transcript_mode=session.transcript_mode or plan.intake.carried.has_history,
+        changed_bytes=session.changed_bytes + outcome.changed_bytes,
+        updated_at=turn.created_at,
+    )
+    return TurnCommit(
+        session=after,
+        expected_version=session.version if plan.known else None,
+        turns=(*plan.copied, *plan.adopted, turn),
+        snapshot=plan.branch.snapshot() if plan.branch.wants_snapshot() else None,
+        new_user=plan.user if plan.new_user else None,
+        user_must_exist=not plan.known and plan.user is not None and not plan.new_user,
+    )
+
+
+def _turn_record(plan: Plan, outcome: Outcome, completion_id: str, duration_us: int) -> TurnRecord:
     intake, session = plan.intake, plan.session
     now = datetime.now(UTC)
     carried = intake.carried
@@ -286,7 +308,7 @@ def build_commit(plan: Plan, outcome: Outcome, completion_id: str, duration_us: 
     context = to_json(plan.context) if plan.context else "[]"
     before = plan.adopted[-1] if plan.adopted else plan.branch.last
     conversation, inputs_hash = traces(session, before, path_hash, (metadata, options, context))
-    turn = TurnRecord(
+    return TurnRecord(
         number=plan.number,
         parent=plan.parent,
         attempt_id=intake.attempt_id,
@@ -321,24 +343,6 @@ def build_commit(plan: Plan, outcome: Outcome, completion_id: str, duration_us: 
         duration_us=duration_us,
         waited_us=outcome.waited_us,
         ran_us=outcome.ran_us,
-    )
-    after = msgspec.structs.replace(
-        session,
-        version=session.version + 1,
-        start=plan.start,
-        head=turn.number,
-        turn_count=turn.number,
-        transcript_mode=session.transcript_mode or carried.has_history,
-        changed_bytes=session.changed_bytes + outcome.changed_bytes,
-        updated_at=now,
-    )
-    return TurnCommit(
-        session=after,
-        expected_version=session.version if plan.known else None,
-        turns=(*plan.copied, *plan.adopted, turn),
-        snapshot=plan.branch.snapshot() if plan.branch.wants_snapshot() else None,
-        new_user=plan.user if plan.new_user else None,
-        user_must_exist=not plan.known and plan.user is not None and not plan.new_user,
     )
 
 
