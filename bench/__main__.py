@@ -23,6 +23,7 @@ from bench.load import Client, Load, Target, at_rate, quantiles_ms, saturate
 from bench.meter import cpu_seconds, memory_mb, tree
 from bench.placing import measure
 from bench.servers import echo, postgres, sandbox
+from bench.worlds import measure_worlds
 
 _RESULTS = Path(__file__).parent / "results" / "latest.json"
 
@@ -204,6 +205,7 @@ PARTS = {
     "long": measure_long_sessions,
     "memory": measure_memory,
     "placing": measure_placing,
+    "worlds": measure_worlds,
 }
 
 

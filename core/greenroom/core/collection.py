@@ -2,10 +2,11 @@
 
 import copy
 from collections.abc import ItemsView, Iterable, Iterator, KeysView, ValuesView
+from itertools import chain
 from typing import Any, Final, Self
 
 from greenroom.core.frozen import FrozenDict, FrozenList
-from greenroom.core.ledger import Ledger, Node, Opened, Place
+from greenroom.core.ledger import Ledger, Node, Place
 from greenroom.core.live import SCALARS, LiveDict, LiveList, admitted, live
 from greenroom.core.overlay import Base
 from greenroom.core.plain import GONE, WorldError
@@ -41,6 +42,10 @@ class Table(dict[str, Any], Node):
         else:
             dict.__setitem__(self, key, value)
 
+    def keep(self, key: str, value: Any) -> None:
+        """Puts what was opened in its place."""
+        dict.__setitem__(self, key, value)
+
     def raw(self) -> Iterable[tuple[str, Any]]:
         """Keys and values, unopened."""
         return dict.items(self)
@@ -63,9 +68,9 @@ class Table(dict[str, Any], Node):
             if not isinstance(frozen, FrozenDict | FrozenList):  # another thread was here first
                 return frozen
             value = self.open_value(key, frozen)
-            self.put(key, value)
+            self.keep(key, value)
             if isinstance(value, LiveDict | LiveList):
-                self.ledger.opened.append(Opened(self, key, frozen, value))
+                self.ledger.opened.append((self, key, frozen, value))
             return value
 
     def get(self, key: Any, default: Any = None) -> Any:
@@ -105,9 +110,13 @@ class Table(dict[str, Any], Node):
             self.put(key, GONE)
 
     def pop(self, key: Any, *default: Any) -> Any:
-        with self.ledger.lock:
+        ledger = self.ledger
+        with ledger.lock:
             if key not in self:
-                self.ledger.writer()
+                writer = ledger.writer()
+                if default and isinstance(key, str):  # a write all the same: the key is gone, whoever else took it out
+                    ledger.mark(writer, *self.place(key))
+                    ledger.note_key(writer, self, key, GONE)
                 return {}.pop(key, *default)
             value = self[key]
             del self[key]
@@ -178,13 +187,14 @@ class LargeCollection(Collection):
     """Its records are looked up when they are asked for. Storage that C code would read past these methods holds what no
     encoder takes, so that such code fails where it would have written an empty object."""
 
-    __slots__ = ("_base", "_count", "_fresh", "_own")
+    __slots__ = ("_base", "_count", "_fresh", "_over", "_own", "_seeded")
 
     def __init__(self, ledger: Ledger, base: Base, name: str) -> None:
         unreadable: Any = _Unreadable()
         dict.__setitem__(self, unreadable, None)
         self.ledger, self.name = ledger, name
         self._base = base
+        self._seeded, self._over = base.records(name)
         self._own: dict[str, Any] = {}
         """What the turn has opened or written; GONE: deleted."""
         self._fresh: dict[str, None] = {}
@@ -193,13 +203,20 @@ class LargeCollection(Collection):
 
     def peek(self, key: Any) -> Any:
         own = self._own
-        if key in own:
-            return own[key]
-        return self._base.get(self.name, key) if isinstance(key, str) else GONE
+        return own[key] if key in own else self._found(key)
+
+    def _found(self, key: Any) -> Any:
+        """What the turn found there."""
+        if key in self._over:
+            return GONE if key is None else self._over[key]
+        return GONE if self._seeded is None else self._seeded.get(key, GONE)
+
+    def keep(self, key: str, value: Any) -> None:
+        self._own[key] = value
 
     def put(self, key: Any, value: Any) -> None:
         self._count += (value is not GONE) - (self.peek(key) is not GONE)
-        if self._base.get(self.name, key) is GONE:
+        if self._found(key) is GONE:
             if value is GONE:
                 self._fresh.pop(key, None)
             else:
@@ -230,12 +247,11 @@ class LargeCollection(Collection):
 
     def __iter__(self) -> Iterator[str]:
         own, count = self._own, self._count
-        for keys in (self._base.keys(self.name), self._fresh):
-            for key in keys:
-                if own.get(key) is not GONE:
-                    yield key
-                    if self._count != count:
-                        raise RuntimeError("dictionary changed size during iteration")
+        for key in chain(self._base.keys(self.name), self._fresh):
+            if own.get(key) is not GONE:
+                yield key
+                if self._count != count:
+                    raise RuntimeError("dictionary changed size during iteration")
 
     def __reversed__(self) -> Iterator[str]:
         return reversed(list(self))

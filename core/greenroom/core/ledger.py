@@ -10,7 +10,7 @@ from contextlib import suppress
 from contextvars import ContextVar, Token
 from operator import is_
 from threading import RLock
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, cast
 
 from greenroom.core.journal import Entry, Journal, Note, Order, Put, journals_of, replaced
 from greenroom.core.plain import GONE, WorldError
@@ -59,13 +59,8 @@ class Writer:
         """Whether it changed a foreign container, which does not know its places."""
 
 
-class Opened(NamedTuple):
-    """A value that was made the turn's own, and what it was."""
-
-    table: Any
-    key: str
-    frozen: Any
-    value: Any
+Opened = tuple[Any, str, Any, Any]
+"""A value that was made the turn's own: whose (a world or a collection), key, what it was, and what it is."""
 
 
 class Ledger:

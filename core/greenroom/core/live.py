@@ -57,8 +57,13 @@ class LiveDict(dict[str, Any], Node):
             dict.__delitem__(self, key)
 
     def pop(self, key: Any, *default: Any) -> Any:
-        with self.home[0].lock:
+        ledger, name, at = self.home
+        with ledger.lock:
             if key not in self:
+                if default:  # a write all the same: the key is gone, whoever else took it out
+                    writer = ledger.writer()
+                    ledger.mark(writer, name, at)
+                    ledger.note_key(writer, self, key, GONE)
                 return dict.pop(self, key, *default)
             value = self[key]
             del self[key]
@@ -199,16 +204,17 @@ class LiveList(list[Any], Node):
 def live(value: Any, home: Home) -> Any:
     """A live copy of a frozen value."""
     kind = type(value)
+    node: Any
     if kind is FrozenDict:
-        record = LiveDict(value)
-        record.home = home
+        node = LiveDict(value)
+        node.home = home
         for key in value.nested:
-            _set_key(record, key, live(value[key], home))
-        return record
+            _set_key(node, key, live(value[key], home))
+        return node
     if kind is FrozenList:
-        items = LiveList([live(item, home) for item in value] if value.nested else value)
-        items.home = home
-        return items
+        node = LiveList([live(item, home) for item in value] if value.nested else value)
+        node.home = home
+        return node
     return value
 
 

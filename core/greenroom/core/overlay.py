@@ -100,11 +100,15 @@ class Base:
 
     def keys(self, collection: str) -> Iterator[str]:
         seeded, over = self.records(collection)
-        if seeded is not None:
-            yield from (key for key in seeded if over.get(key) is not GONE) if over else iter(seeded)
-        for key, value in over.items():
-            if key is not None and value is not GONE and not (seeded is not None and key in seeded):
+        return self._keys(seeded or {}, over) if over else iter(seeded or ())
+
+    def _keys(self, seeded: Mapping[str, Any], over: Mapping[str | None, Any]) -> Iterator[str]:
+        for key in seeded:
+            if over.get(key) is not GONE:
                 yield key
+        for new, value in over.items():
+            if new is not None and value is not GONE and new not in seeded:
+                yield new
 
     def size(self, collection: str) -> int:
         """How many keys there are, at the cost of the session's own records."""

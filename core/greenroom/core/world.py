@@ -168,16 +168,17 @@ class WorldTurn:
         """What was opened and has changed without an entry in the ledger. C code can do that to a list: `heapq` does."""
         places = self.ledger.places
         for opened in self.ledger.opened:
-            if opened.value != opened.frozen and opened.table.place(opened.key) not in places:
+            table, key, frozen, value = opened
+            if value != frozen and table.place(key) not in places:
                 yield opened
 
     def _mark_unmarked(self, writer: Writer) -> None:
-        for opened in self._unmarked():
-            self.ledger.mark(writer, *opened.table.place(opened.key))
+        for table, key, _, _ in self._unmarked():
+            self.ledger.mark(writer, *table.place(key))
 
     def _restore_unmarked(self) -> None:
-        for opened in self._unmarked():
-            opened.table.put(opened.key, opened.frozen)
+        for table, key, frozen, _ in self._unmarked():
+            table.put(key, frozen)
 
     def _own_all(self, world: World) -> None:
         """Puts copies in the place of all foreign containers: one that has been cut off may hold them."""
