@@ -41,8 +41,10 @@ def opened(seed: Seed, overlay: Overlay | None = None) -> tuple[WorldTurn, World
 def on_behalf_of(call: Writer) -> Iterator[None]:
     """As the toolbox runs a call."""
     before = WRITER.set(call)
-    yield
-    WRITER.reset(before)
+    try:
+        yield
+    finally:
+        WRITER.reset(before)
 
 
 def plain(world: World) -> dict[str, Any]:

@@ -31,8 +31,10 @@ def opened(data: Any = START) -> tuple[WorldTurn, World]:
 @contextmanager
 def on_behalf_of(writer: Writer) -> Iterator[None]:
     before = WRITER.set(writer)
-    yield
-    WRITER.reset(before)
+    try:
+        yield
+    finally:
+        WRITER.reset(before)
 
 
 def do(writer: Writer, act: Callable[[], object]) -> None:
@@ -269,56 +271,63 @@ def test_what_was_done_to_a_list_is_done_to_one_without_somebody_elses_writes(
     assert merged(values, before, after) == result
 
 
-@pytest.mark.parametrize("threads", [False, True])
-async def test_a_call_that_fails_leaves_a_running_ones_writes_to_the_same_record(serve: Serve, threads: bool) -> None:
-    written, failed = threading.Event(), threading.Event()
+def keeps_in(order: Any) -> None:
+    order["state"] = "kept"
+    order["notes"].append("kept")
 
-    def keep(world: World) -> None:
-        order = world["orders"]["1"]
-        order["state"] = "kept"
-        order["notes"].append("kept")
 
-    def doom(world: World) -> None:
-        order = world["orders"]["1"]
-        order["to"]["street"] = "doomed"
-        order["notes"].append("doomed")
-        order["doomed"] = {}
-        raise ConnectionError("no answer")
+def dooms_in(order: Any) -> None:
+    order["to"]["street"] = "doomed"
+    order["notes"].append("doomed")
+    order["doomed"] = {}
+    raise ConnectionError("no answer")
 
-    if threads:
 
-        @tool
-        def keeps(world: World) -> None:
-            """Writes, waits for the other to fail, writes again."""
-            keep(world)
-            written.set()
-            assert failed.wait(20)
-            world["orders"]["1"]["notes"].append("again")
+async def passing(event: threading.Event) -> None:
+    while not event.is_set():  # noqa: ASYNC110
+        await asyncio.sleep(0)
 
-        @tool
-        def dooms(world: World) -> None:
-            """Writes and fails."""
-            assert written.wait(20)
-            doom(world)
 
-    else:
+def plain_tools(written: threading.Event, failed: threading.Event) -> list[Any]:
+    @tool
+    def keeps(world: World) -> None:
+        """Writes, waits for the other to fail, writes again."""
+        keeps_in(world["orders"]["1"])
+        written.set()
+        assert failed.wait(20)
+        world["orders"]["1"]["notes"].append("again")
 
-        @tool
-        async def keeps(world: World) -> None:
-            """Writes, waits for the other to fail, writes again."""
-            keep(world)
-            written.set()
-            while not failed.is_set():  # noqa: ASYNC110
-                await asyncio.sleep(0)
-            world["orders"]["1"]["notes"].append("again")
+    @tool
+    def dooms(world: World) -> None:
+        """Writes and fails."""
+        assert written.wait(20)
+        dooms_in(world["orders"]["1"])
 
-        @tool
-        async def dooms(world: World) -> None:
-            """Writes and fails."""
-            while not written.is_set():  # noqa: ASYNC110
-                await asyncio.sleep(0)
-            doom(world)
+    return [keeps, dooms]
 
+
+def async_tools(written: threading.Event, failed: threading.Event) -> list[Any]:
+    @tool
+    async def keeps(world: World) -> None:
+        """Writes, waits for the other to fail, writes again."""
+        keeps_in(world["orders"]["1"])
+        written.set()
+        await passing(failed)
+        world["orders"]["1"]["notes"].append("again")
+
+    @tool
+    async def dooms(world: World) -> None:
+        """Writes and fails."""
+        await passing(written)
+        dooms_in(world["orders"]["1"])
+
+    return [keeps, dooms]
+
+
+@pytest.mark.parametrize("tools", [plain_tools, async_tools])
+async def test_a_call_that_fails_leaves_a_running_ones_writes_to_the_same_record(serve: Serve, tools: Any) -> None:
+    failed = threading.Event()
+    keeps, dooms = tools(threading.Event(), failed)
     agent = Agent("worldly", tools=[keeps, dooms], world=START)
 
     @agent.reply

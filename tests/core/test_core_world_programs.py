@@ -40,8 +40,10 @@ def json_of(value: Any) -> str:
 @contextmanager
 def on_behalf_of(writer: Writer) -> Iterator[None]:
     before = WRITER.set(writer)
-    yield
-    WRITER.reset(before)
+    try:
+        yield
+    finally:
+        WRITER.reset(before)
 
 
 class Machine:
@@ -64,7 +66,9 @@ class Machine:
             if isinstance(result, dict | list):
                 self.held.append(result)
             return json_of(result)
-        except (KeyError, IndexError, TypeError, ValueError, RecursionError) as error:
+        except (ValueError, RecursionError):  # some find a knot by its depth, others by what they have seen
+            return "ValueError"
+        except (KeyError, IndexError, TypeError) as error:
             return type(error).__name__
 
     def _on_dict(self, act: str, target: Any, alias: Any, key: str, value: Any) -> Any:

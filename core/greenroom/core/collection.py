@@ -162,7 +162,10 @@ class Table(dict[str, Any], Node):
         return dict(self)
 
     def __deepcopy__(self, memo: Any) -> dict[str, Any]:
-        return {key: copy.deepcopy(value, memo) for key, value in self.raw()}
+        copied: dict[str, Any] = {}
+        memo[id(self)] = copied
+        copied.update((key, copy.deepcopy(value, memo)) for key, value in self.raw())
+        return copied
 
     def __reduce_ex__(self, protocol: object) -> tuple[Any, ...]:
         return dict, (dict(self.raw()),)

@@ -101,7 +101,10 @@ class LiveDict(dict[str, Any], Node):
         return self.copy()
 
     def __deepcopy__(self, memo: Any) -> dict[str, Any]:
-        return {key: copy.deepcopy(value, memo) for key, value in self.items()}
+        copied: dict[str, Any] = {}
+        memo[id(self)] = copied
+        copied.update((key, copy.deepcopy(value, memo)) for key, value in self.items())
+        return copied
 
     def __reduce_ex__(self, protocol: object) -> tuple[Any, ...]:
         return dict, (dict(self),)
@@ -195,7 +198,10 @@ class LiveList(list[Any], Node):
         return self.copy()
 
     def __deepcopy__(self, memo: Any) -> list[Any]:
-        return [copy.deepcopy(value, memo) for value in self]
+        copied: list[Any] = []
+        memo[id(self)] = copied
+        copied.extend(copy.deepcopy(value, memo) for value in self)
+        return copied
 
     def __reduce_ex__(self, protocol: object) -> tuple[Any, ...]:
         return list, (list(self),)
