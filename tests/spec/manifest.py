@@ -18,7 +18,6 @@ def proved(*tests: str, waits_for: str = "") -> Entry:
     return Entry(tests, waits_for)
 
 
-PLACING = "the full placing of requests in their session's tree, played by a state machine of clients"
 STREAMING = "text that reaches the client while the agent still writes it"
 
 CONTRACT: dict[str, Entry] = {
@@ -82,13 +81,27 @@ CONTRACT: dict[str, Entry] = {
         "spec/test_whole_chat::test_a_transcript_goes_on_goes_back_and_starts_over_with_its_world",
         "core/test_core_transcript::test_a_client_that",
         "core/test_core_transcript::test_what_an_agent_sees_is_the_carried_transcript_completed_with_the_stored_tool_calls",
+        "spec/test_placing_machine::test_every_kind_of_client_gets_the_right_answer_and_its_twin_too",
     ),
     "CHAT-13": proved(
+        "spec/test_placing_table::test_a_request_stands_where_the_rule_says",
+        "spec/test_placing_machine::test_every_kind_of_client_gets_the_right_answer_and_its_twin_too",
+        "spec/test_placing_reads::test_placing_is_one_query_at_most",
+        "spec/test_placing_reads::test_a_branch_is_found_by_its_replies_however_many_others_say_the_same",
+        "spec/test_placing_reads::test_the_current_branch_is_found_however_many_others_say_the_same",
         "spec/test_whole_chat::test_a_transcript_goes_on_goes_back_and_starts_over_with_its_world",
         "core/test_core_transcript::test_a_client_that",
-        waits_for=PLACING,
     ),
-    "CHAT-14": Entry(waits_for=PLACING),
+    "CHAT-14": proved(
+        "spec/test_whole_retries::test_the_official_client_keeps_its_conversation_without_a_session_id",
+        "spec/test_placing_machine::test_every_kind_of_client_gets_the_right_answer_and_its_twin_too",
+        "core/test_core_forks::test_a_conversation_without_session_id_goes_on_from_its_end",
+        "core/test_core_forks::test_from_within_it_goes_on_in_a_fork_with_the_world_as_it_was",
+        "core/test_core_forks::test_it_is_found_only_by_its_own_key_for_its_own_user_and_word_for_word",
+        "core/test_core_forks::test_two_that_differ_in_anything_but_their_words_are_never_taken_for_each_other",
+        "core/test_core_forks::test_many_clients_with_the_same_words_each_have_a_session_of_their_own",
+        "core/test_core_forks::test_one_that_was_closed_or_deleted_is_not_gone_on_with",
+    ),
     "CHAT-15": proved(
         "core/test_core_attempts::test_an_attempt_that_is_sent_again_is_found_and_not_run_again",
         "core/test_core_attempts::test_an_idempotency_key_with_the_same_body_returns_the_stored_reply",
@@ -97,7 +110,24 @@ CONTRACT: dict[str, Entry] = {
         "core/test_core_attempts::test_a_failure_is_not_kept_under_its_idempotency_key",
         "edge/test_edge_bodies::test_an_idempotency_key_reaches_the_core_and_a_replay_says_so",
         "edge/test_edge_turn_stream::test_a_client_that_leaves_does_not_stop_its_turn",
-        waits_for="joining a request in flight, replies that could not be delivered, x-stainless-retry-count",
+        "edge/test_edge_turn_stream::test_a_turn_whose_stream_broke_is_sent_again_as_the_same_attempt",
+        "spec/test_whole_retries::test_the_same_request_in_flight_is_answered_with_one_turn",
+        "spec/test_whole_retries::test_a_client_that_hung_up_gets_the_reply_when_it_asks_again",
+        "spec/test_whole_retries::test_a_retry_gets_what_was_committed_and_runs_what_was_not",
+        "core/test_core_repeats::test_the_same_request_in_flight_is_run_once_and_answered_to_all",
+        "core/test_core_repeats::test_one_whose_own_caller_stops_it_is_taken_over_by_those_who_joined",
+        "core/test_core_repeats::test_a_reply_whose_client_has_left_is_kept_for_the_same_request",
+        "core/test_core_repeats::test_a_reply_that_somebody_got_is_not_kept_for_one_who_left",
+        "core/test_core_repeats::test_without_a_session_id_the_same_request_finds_what_its_client_left",
+        "core/test_core_repeats::"
+        "test_a_stream_that_breaks_leaves_its_turns_to_their_end_and_their_replies_to_whoever_asks",
+        "core/test_core_repeats::test_a_retry_gets_the_reply_that_was_committed_for_a_lower_count",
+        "core/test_core_repeats::test_a_retry_of_one_that_failed_runs_though_the_same_words_were_said_before",
+        "core/test_core_repeats::"
+        "test_a_retry_of_one_that_was_refused_on_its_way_runs_though_the_same_words_were_said_before",
+        "core/test_core_repeats::test_another_body_under_the_same_key_is_refused_whatever_differs",
+        "core/test_core_killed::test_a_core_killed_while_it_commits_has_each_turn_whole_or_not_at_all",
+        "proof/test_kill_proof::test_each_turn_counts_once_while_processes_are_killed",
     ),
     "CHAT-16": proved(
         "spec/test_whole_chat::test_turns_of_one_session_wait_for_each_other_and_then_it_is_busy",
@@ -106,7 +136,13 @@ CONTRACT: dict[str, Entry] = {
         "core/test_core_waiting::test_whatever_comes_and_goes_a_session_has_one_turn_at_a_time",
         "core/test_core_world::test_sessions_never_see_each_other",
         "core/test_core_failing_turns::test_a_commit_that_a_stranger_overtook_runs_the_turn_once_more",
-        waits_for="two cores on one database with sessions bouncing between them",
+        "core/test_core_repeats::test_two_cores_on_one_database_answer_the_same_request_once",
+        "core/test_core_repeats::"
+        "test_a_turn_that_lost_its_place_to_another_writer_runs_again_with_the_same_keys_for_its_tools",
+        "proof/test_kill_proof::test_each_turn_counts_once_while_processes_are_killed",
+        "proof/test_leak_proof::test_the_support_agent_passes",
+        "proof/test_leak_proof::test_clients_that_name_no_session_and_begin_alike_are_kept_apart",
+        "proof/test_leak_proof::test_an_agent_that_mixes_its_customers_up_is_caught_and_the_way_is_named",
     ),
     "CHAT-17": proved(
         "spec/test_whole_chat::test_a_failed_turn_says_nothing_of_why_and_leaves_the_session_as_it_was",
@@ -184,6 +220,7 @@ CONTRACT: dict[str, Entry] = {
         "spec/test_whole_chat::test_the_same_turn_over_http_and_grpc_is_the_same_turn",
         "core/test_core_sessions::test_the_scenario_asked_for_first_holds_and_another_is_reported_not_obeyed",
         "core/test_core_scenario_play::test_a_scenario_sets_world_user_and_instructions_and_the_request_wins",
+        "core/test_core_forks::test_a_session_that_starts_over_may_start_in_another_scenario",
         "core/test_core_scenario_play::test_sessions_keep_the_scenario_that_they_began_with",
         "cli/test_scenarios::test_scenarios_are_read_at_start_and_on_sighup_while_open_sessions_keep_theirs",
         "cli/test_scenarios::test_where_it_is_strict_an_unknown_id_is_400_with_the_nearest",
@@ -191,18 +228,24 @@ CONTRACT: dict[str, Entry] = {
     "SESSION-01": proved(
         "spec/test_whole_resources::test_sessions_are_listed_read_closed_and_deleted",
         "spec/test_whole_resources::test_turns_are_read_back_with_all_their_evidence",
+        "spec/test_whole_retries::test_how_a_turn_came_about_is_read_back",
+        "core/test_core_forks::test_what_the_agent_saw_is_read_back",
         "core/test_core_sessions::test_turns_are_listed_in_pages_with_failures_on_the_first",
     ),
     "SESSION-02": proved(
         "spec/test_whole_resources::test_a_world_is_read_after_any_turn_with_its_hash_and_changes",
         "core/test_core_world::test_between_two_worlds_stand_their_differences_and_nothing_else",
         "core/test_core_world::test_a_long_session_is_read_back_from_its_snapshots",
+        "core/test_core_forks::test_a_session_that_starts_over_may_start_in_another_scenario",
     ),
     "SESSION-03": proved(
         "spec/test_whole_resources::test_a_session_can_be_opened_ahead_of_its_first_turn",
         "spec/test_whole_resources::test_a_session_deleted_in_mid_turn_ends_it_with_409",
         "core/test_core_sessions::test_deleting_a_session_ends_what_runs_and_what_waits_there_and_nothing_rises",
-        waits_for="forks (`from`)",
+        "spec/test_whole_retries::test_a_fork_over_http_has_the_world_of_its_turn",
+        "core/test_core_forks::test_a_fork_has_the_past_the_state_and_the_world_after_that_turn",
+        "core/test_core_forks::test_a_fork_takes_the_path_to_its_turn_and_not_the_branches_beside_it",
+        "core/test_core_forks::test_a_fork_that_exists_is_returned_as_it_is_and_a_wrong_origin_is_named",
     ),
     "ERR-01": proved(
         "spec/test_whole_chat::test_a_failed_turn_says_nothing_of_why_and_leaves_the_session_as_it_was",
