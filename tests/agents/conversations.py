@@ -114,6 +114,15 @@ no thanks | | left order #12345
 where is order 99999 | get_order_status | cannot find order #99999
 sorry, 12345 | get_order_status | being prepared
 
+# an unknown order that is insisted on leads to a human, or to another number
+where is order 99999 | get_order_status | cannot find order #99999; shall I list your orders?
+99999 | get_order_status | cannot find order #99999; Shall I connect you with a human colleague?
+12345 | order_lookup | happy to help; being prepared
+
+# a number said instead of a yes to a human [rajesh.kumar]
+refund 20012 | order_lookup | still on its way; Shall I connect you with a human colleague?
+20012 | order_lookup | happy to help; delayed
+
 # an order of somebody else is unknown [priya.sharma]
 where is order 20011 | get_order_status | cannot find order #20011
 list them | list_orders | #20001; Which order number is it?

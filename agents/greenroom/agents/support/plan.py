@@ -106,7 +106,8 @@ def _task(request: Request, memory: Memory, heard: Heard) -> Task:
 def _after_confirmation(memory: Memory, asked: Asked, heard: Heard, tasks: list[Task]) -> Plan:
     task = asked.task
     same = [t for t in tasks if t.intent is task.intent and t.order_id in ("", task.order_id)]
-    others = [t for t in tasks if t not in same and _is_more(t, task)]
+    number = task.intent is Intent.HUMAN and bool(heard.orders) and not heard.answer
+    others = [t for t in tasks if t not in same and (number or _is_more(t, task))]
     if same and same[0].address and same[0].address != task.address:
         return Plan([replace(task, address=same[0].address), *others])
     if (
