@@ -2,12 +2,12 @@
 included; and whose methods change nothing, so that whoever gets hold of one cannot harm another session."""
 
 import json
-from collections.abc import Iterable
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 from greenroom.core.plain import WorldError, plain_copy, to_json
 
-_NOTHING: tuple[str, ...] = ()
+_NOTHING: Final[tuple[str, ...]] = ()
+_CONTAINERS: Final = frozenset((dict, list))
 
 
 def _refuse(self: object, *_: object, **__: object) -> NoReturn:
@@ -58,12 +58,23 @@ class FrozenList(list[Any]):
 
 
 def freeze(value: Any) -> Any:
-    """A frozen copy of plain data as `json.loads` makes it."""
+    """The value frozen, of plain data as `json.loads` makes it and nobody else holds: what is in it is frozen in place."""
     kind = type(value)
     if kind is dict:
-        return _frozen_dict(value)
+        nested = [key for key, item in value.items() if type(item) in _CONTAINERS]
+        for key in nested:
+            value[key] = freeze(value[key])
+        record: FrozenDict = FrozenDict.__new__(FrozenDict)
+        dict.update(record, value)
+        record.text = None
+        record.nested = tuple(nested) if nested else _NOTHING
+        return record
     if kind is list:
-        return _frozen_list(value)
+        items: FrozenList = FrozenList.__new__(FrozenList)
+        list.extend(items, map(freeze, value))
+        items.text = None
+        items.nested = any(type(item) in _CONTAINERS for item in value)
+        return items
     return value
 
 
@@ -82,22 +93,3 @@ def text_of(value: Any) -> str:
     text: str = value.text or to_json(value)
     value.text = text
     return text
-
-
-def _frozen_dict(items: Iterable[Any]) -> FrozenDict:
-    frozen: FrozenDict = FrozenDict.__new__(FrozenDict)
-    dict.update(frozen, items)
-    nested = [key for key, value in frozen.items() if type(value) is dict or type(value) is list]
-    for key in nested:
-        dict.__setitem__(frozen, key, freeze(frozen[key]))
-    frozen.text = None
-    frozen.nested = tuple(nested) if nested else _NOTHING
-    return frozen
-
-
-def _frozen_list(items: list[Any]) -> FrozenList:
-    frozen: FrozenList = FrozenList.__new__(FrozenList)
-    list.extend(frozen, map(freeze, items))
-    frozen.text = None
-    frozen.nested = any(type(value) is FrozenDict or type(value) is FrozenList for value in frozen)
-    return frozen

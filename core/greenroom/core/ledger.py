@@ -6,7 +6,6 @@ them by their own names, so they are looked at whenever another writer takes ove
 """
 
 from collections.abc import Iterable
-from contextlib import suppress
 from contextvars import ContextVar, Token
 from operator import is_
 from threading import RLock
@@ -97,8 +96,7 @@ class Ledger:
     def begin(self) -> Writer:
         """A call begins."""
         writer = Writer(self._turn)
-        with self.lock:
-            self._calls[writer] = None
+        self._calls[writer] = None
         return writer
 
     def writer(self) -> Writer:
@@ -278,10 +276,12 @@ class Ledger:
             writer.closed = True
             writer.places.clear()
         self._calls.clear()
-        self._keep(())
         self.opened.clear()
-        self._seen.clear()
-        self._pending.clear()
+        if self._entries:
+            self._keep(())
+        if self._seen or self._pending:
+            self._seen.clear()
+            self._pending.clear()
 
     def in_order(self) -> Iterable[tuple[Place, Mark]]:
         """The places in the order of the first write to each."""
@@ -309,5 +309,7 @@ def put_of(target: Any) -> Put:
 
 def leave(before: Token["Writer | None"]) -> None:
     """Sets `WRITER` back to what it was."""
-    with suppress(ValueError):  # a coroutine that was closed from elsewhere: its own context is gone
+    try:
         WRITER.reset(before)
+    except ValueError:  # a coroutine that was closed from elsewhere: its own context is gone
+        return

@@ -22,6 +22,8 @@ class WorldError(Exception):
 
 def to_json(value: object, where: str = "the value") -> str:
     """Compact JSON of plain data. Raises `WorldError` naming what is in the way: worlds, state and results are JSON."""
+    if type(value) is int:
+        return str(value)
     try:
         text = _encode(value)
         if not text.isascii():

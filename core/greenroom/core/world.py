@@ -32,11 +32,9 @@ class World(Table, Injectable):
         super().__init__(base.seed)
         self._base = base
         self.ledger = ledger
-        for name in base.overlay:
-            own = base.get(name, None)
-            if isinstance(own, dict):
-                own = open_collection(ledger, base, name)
-            self.put(name, own)
+        for name, over in base.overlay.items():
+            own = over.get(None, base.seed.get(name))
+            self.put(name, open_collection(ledger, base, name) if isinstance(own, dict) else own)
 
     @classmethod
     def for_call(cls, running: Any) -> "World":
@@ -94,8 +92,10 @@ class WorldTurn:
             changes: tuple[Change, ...] = ()
             if self._world is not None:
                 ledger.look()
-                self._mark_unmarked(writer)
-                changes = tuple(self._changes_of(self._world, writer)) if ledger.places else ()
+                if ledger.opened:
+                    self._mark_unmarked(writer)
+                if ledger.places:
+                    changes = tuple(self._changes_of(self._world, writer))
             ledger.end(writer, cut_off=False)
             return changes
 
@@ -119,7 +119,8 @@ class WorldTurn:
             return ()
         ledger = self.ledger
         with ledger.lock:
-            self._mark_unmarked(ledger.own)
+            if ledger.opened:
+                self._mark_unmarked(ledger.own)
             found: list[Change] = []
             whole = {name for name, key in ledger.places if key is None}
             for (name, key), mark in ledger.in_order():
