@@ -26,9 +26,14 @@ def carried(path: Sequence[Turn], kept: Mapping[int, Message], manner: Manner) -
     """The messages of these turns; `kept` has the reply messages as they came, by the turn's number."""
     messages: list[Message] = []
     for turn in path:
-        messages += [user(f"  {text.replace(' ', '   ')}\n" if manner.spaced else text) for text in turn.users]
+        messages += [user(spaced(text) if manner.spaced else text) for text in turn.users]
         messages += reply_of(turn, kept, manner.replies)
     return messages
+
+
+def spaced(text: str) -> str:
+    """Other white space, and never more of it, however often it is carried."""
+    return f"  {'   '.join(text.split())}\n"
 
 
 def reply_of(turn: Turn, kept: Mapping[int, Message], keeping: Keeping) -> list[Message]:

@@ -36,6 +36,9 @@ WHICH = st.integers(0, 30)
 DOOR = st.sampled_from([*DOORS])
 WHO = st.sampled_from(["both at once", "both at once", "one after the other", "the first", "the second"])
 
+LONG = 60
+"""Turns of a session that is long enough."""
+
 
 @dataclass
 class Client:
@@ -91,6 +94,8 @@ class Clients(RuleBasedStateMachine):
             for twin in chosen:
                 self.stage.run(self._at_once(door, [(twin, ask(twin))]))
         self._sound = True
+        if any(len(self.session_of(twin).turns) > LONG for twin in self.twins):
+            self.opens(True, True, True)  # what is adopted again and again only grows
 
     async def _at_once(self, door: str, asked: list[tuple[Client, Request]]) -> None:
         dues = [self.right.due(request) for _, request in asked]
@@ -442,10 +447,14 @@ class Clients(RuleBasedStateMachine):
             session.chat_id,
         )
         assert (stored["user_id"] or "", stored["transcript_mode"]) == (session.user_id, session.transcript_mode)
-        page = await read(f"{name}/turns", page_size=500)
+        page = await read(f"{name}/turns", page_size=40)
         assert len(page["failed"]) == min(self.right.failures.get(session.session_id, 0), 100)
+        turns = page["turns"]
+        while page["next_page_token"]:
+            page = await read(f"{name}/turns", page_size=40, page_token=page["next_page_token"])
+            turns += page["turns"]
         current = {turn.number for turn in session.path(session.head)}
-        assert [shown(turn) for turn in page["turns"]] == [due_record(turn, current) for turn in session.turns]
+        assert [shown(turn) for turn in turns] == [due_record(turn, current) for turn in session.turns]
         assert (await read(f"/v1/chats/{session.chat_id}"))["session_id"] == session.session_id
         await self._read_world(session, session.head, 0)
 
