@@ -35,6 +35,8 @@ BUILT: frozenset[Feature] = frozenset(
         Feature.FORK,
         Feature.ANY_BRANCH,
         Feature.CARRIED_IS_SEEN,
+        Feature.FORK_AND_RETRY_OVER_HTTP,
+        Feature.STREAMED_REPLAY_IS_MARKED,
     }
 )
 """The one place that says what the product has. What is not in here is not asked of it."""
