@@ -9,6 +9,7 @@ from core_running import Running, Serve, Stream, asked, database, refused, reque
 
 from greenroom.core.errors import GreenroomError
 from greenroom.core.records import TurnCommit
+from greenroom.core.rpc import turn_stream
 from greenroom.sdk import Agent, Call, Turn, World, tool
 from greenroom.storage import open_store
 from greenroom.v1 import agent_pb2, session_pb2
@@ -226,7 +227,10 @@ async def test_a_stream_that_breaks_leaves_its_turns_to_their_end_and_their_repl
         assert ((await core.say("wait", sid=sid)).replayed, await counter(core, sid)) == (True, 1)
 
 
-async def test_of_a_stream_that_ends_in_good_order_all_replies_have_arrived(serve: Serve) -> None:
+async def test_of_a_stream_that_ends_in_good_order_all_replies_have_arrived(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turn_stream, "_UNDER_WAY", 60)
     gated = Gated()
     core = await serve(gated.agent)
 
@@ -243,7 +247,7 @@ async def test_of_a_stream_that_ends_in_good_order_all_replies_have_arrived(serv
     breaking = Stream(core)
     await breaking.send({1: request("yes", sid="breaks")})
     await breaking.reply(1)
-    breaking.call.cancel()  # within the tenth of a second in which its reply may not have got further
+    breaking.call.cancel()  # within the moment in which its reply may not have got further
     await until(lambda: kept("breaks"))
     assert await kept("ends") is False
 

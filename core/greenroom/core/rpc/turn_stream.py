@@ -14,7 +14,9 @@ from greenroom.core.rpc.turn_runner import TurnRunner
 from greenroom.v1 import agent_pb2
 
 _LIST_BYTES = 256 * 1024  # what one message carries at most, a larger turn alone excepted
-_UNDER_WAY = 0.1  # seconds in which a reply that was sent may still be lost with the edge
+# Seconds in which a reply that was sent may still be lost with the edge. It takes an edge one or two milliseconds to pass it
+# on; any longer, and a client that has its reply and says the same again would be taken for one that has not.
+_UNDER_WAY = 0.005
 
 
 class TurnStream:
