@@ -2,7 +2,7 @@
 
 import hashlib
 import itertools
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from greenroom.core.records import (
@@ -62,6 +62,27 @@ def a_session(key: int, **fields: Any) -> SessionRecord:
         "updated_at": NOON,
     }
     return SessionRecord(**{**defaults, **fields})
+
+
+def a_full_session(key: int) -> SessionRecord:
+    """Nothing at its default."""
+    return a_session(
+        key,
+        session_id=ODD_TEXT,
+        chat_id=ODD_TEXT + "chat",
+        user_id=ODD_TEXT + "user",
+        version=2**40,
+        transcript_mode=True,
+        minted=True,
+        opened_by=ODD_TEXT,
+        metadata_json='{"a": 1.0}',
+        start=Start(ScenarioRef("late", "laet", True), "scenario of late", "seed of late"),
+        forked_from=ODD_TEXT,
+        forked_turn=7,
+        changed_bytes=2**35,
+        updated_at=NOON + timedelta(seconds=1),
+        closed_at=NOON + timedelta(microseconds=1),
+    )
 
 
 def a_turn(number: int, **fields: Any) -> TurnRecord:

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from storage_samples import NAMESPACE, a_failure, a_full_turn, a_session, a_turn, a_user, first
+from storage_samples import NAMESPACE, a_failure, a_full_session, a_full_turn, a_session, a_user, first
 
 from greenroom.core.records import Change, History, Message, SessionRecord, TurnRecord
 from greenroom.storage import rows
@@ -68,14 +68,14 @@ def test_a_turn_survives_being_a_row(turn: TurnRecord, key: int) -> None:
     assert rows.read_turn(row) == turn
 
 
-@pytest.mark.parametrize("session", [a_session(1), a_session(2, closed_at=a_turn(1).created_at, minted=True)])
+@pytest.mark.parametrize("session", [a_session(1), a_full_session(2)])
 def test_a_session_survives_being_a_row(session: SessionRecord) -> None:
     row = rows.session_row(session)
     assert len(row) == len(rows.SESSION_COLUMNS)
     assert rows.read_session(row) == session
-    assert dict(zip(rows.SESSION_COLUMNS, row, strict=True)).items() >= set(
-        zip(rows.MUTABLE_SESSION_COLUMNS, rows.session_tail(session), strict=True)
-    )
+    stored = dict(zip(rows.SESSION_COLUMNS, row, strict=True)).items()
+    assert stored >= set(zip(rows.MUTABLE_SESSION_COLUMNS, rows.session_tail(session), strict=True))
+    assert stored >= set(zip(rows.START_COLUMNS, rows.start_row(session.start), strict=True))
 
 
 def test_users_and_failures_survive_being_rows() -> None:

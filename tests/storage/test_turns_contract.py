@@ -10,6 +10,7 @@ from storage_samples import (
     NOON,
     ODD_TEXT,
     Clock,
+    a_full_session,
     a_full_turn,
     a_session,
     a_turn,
@@ -27,21 +28,7 @@ async def all_turns(store: Store, key: int) -> tuple[TurnRecord, ...]:
 
 
 async def test_a_committed_turn_comes_back_as_it_was(store: Store) -> None:
-    session = a_session(
-        2**62,
-        session_id=ODD_TEXT,
-        chat_id=ODD_TEXT + "chat",
-        user_id=ODD_TEXT + "user",
-        transcript_mode=True,
-        minted=True,
-        opened_by=ODD_TEXT,
-        metadata_json='{"a": 1.0}',
-        start=Start(ScenarioRef("late", "laet", True), "scenario", "seed"),
-        changed_bytes=2**35,
-        forked_from=ODD_TEXT,
-        forked_turn=7,
-        closed_at=NOON + timedelta(microseconds=1),
-    )
+    session = a_full_session(2**62)
     turn = a_full_turn(1, parent=0)
     await store.commit_turn(first(session, turn, snapshot=Snapshot(7, '{"a":"\\u0000"}')))
 
@@ -84,7 +71,7 @@ async def test_a_commit_moves_the_session_on(store: Store) -> None:
         changed_bytes=5,
         updated_at=NOON + timedelta(minutes=1),
     )
-    await store.commit_turn(following(moved))
+    await store.commit_turn(following(moved, a_turn(2, parent=0, start=moved.start)))
     assert await store.load_session(NAMESPACE, "session-1") == moved
     assert (await store.list_sessions(NAMESPACE, "user-1", 10, "")).items == (moved,)
 

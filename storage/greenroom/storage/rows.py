@@ -32,23 +32,25 @@ SESSION_COLUMNS = (
     "created_at",
     "forked_from",
     "forked_turn",
-    "user_id",
-    "head",
-    "turn_count",
-    "transcript_mode",
-    "metadata",
     "scenario_id",
     "scenario_requested",
     "scenario_found",
     "seed_sha",
     "scenario_sha",
+    "user_id",
+    "head",
+    "turn_count",
+    "transcript_mode",
+    "metadata",
     "changed_bytes",
     "updated_at",
     "closed_at",
     "version",
 )
-MUTABLE_SESSION_COLUMNS = SESSION_COLUMNS[10:]
-"""What a commit may change; the rest of a session's row is written once."""
+START_COLUMNS = SESSION_COLUMNS[10:15]
+"""What a commit with a start may change besides."""
+MUTABLE_SESSION_COLUMNS = SESSION_COLUMNS[15:]
+"""What every commit may change; what stands before START_COLUMNS is written once."""
 
 TURN_COLUMNS = (
     "session_key",
@@ -126,21 +128,20 @@ def _to_json(items: tuple[Any, ...]) -> str:
     return _encode(items).decode() if items else "[]"
 
 
+def start_row(start: Start) -> tuple[Any, ...]:
+    """The values of START_COLUMNS."""
+    scenario = start.scenario
+    return scenario.id, scenario.requested, scenario.found, start.seed_sha, start.scenario_sha
+
+
 def session_tail(session: SessionRecord) -> tuple[Any, ...]:
     """The values of MUTABLE_SESSION_COLUMNS."""
-    start = session.start
-    scenario = start.scenario
     return (
         session.user_id,
         session.head,
         session.turn_count,
         session.transcript_mode,
         session.metadata_json,
-        scenario.id,
-        scenario.requested,
-        scenario.found,
-        start.seed_sha,
-        start.scenario_sha,
         session.changed_bytes,
         to_microseconds(session.updated_at),
         None if session.closed_at is None else to_microseconds(session.closed_at),
@@ -160,6 +161,7 @@ def session_row(session: SessionRecord) -> tuple[Any, ...]:
         to_microseconds(session.created_at),
         session.forked_from,
         session.forked_turn,
+        *start_row(session.start),
         *session_tail(session),
     )
 
@@ -176,12 +178,12 @@ def read_session(row: Row) -> SessionRecord:
         created_at=from_microseconds(row[7]),
         forked_from=row[8],
         forked_turn=row[9],
-        user_id=row[10],
-        head=row[11],
-        turn_count=row[12],
-        transcript_mode=bool(row[13]),
-        metadata_json=row[14],
-        start=Start(ScenarioRef(row[15], row[16], bool(row[17])), row[19], row[18]),
+        start=Start(ScenarioRef(row[10], row[11], bool(row[12])), row[14], row[13]),
+        user_id=row[15],
+        head=row[16],
+        turn_count=row[17],
+        transcript_mode=bool(row[18]),
+        metadata_json=row[19],
         changed_bytes=row[20],
         updated_at=from_microseconds(row[21]),
         closed_at=None if row[22] is None else from_microseconds(row[22]),
@@ -221,8 +223,8 @@ def turn_row(session_key: int, turn: TurnRecord) -> tuple[Any, ...]:
         turn.retry_count,
         turn.conversation_hash,
         _encode(turn.scenario).decode(),
-        "" if start is None else start.scenario_sha,
-        "" if start is None else start.seed_sha,
+        None if start is None else start.scenario_sha,
+        None if start is None else start.seed_sha,
         turn.placed,
         turn.seen_json,
         turn.waited_us,
@@ -264,7 +266,7 @@ def read_turn(row: Row) -> TurnRecord:
         retry_count=row[26],
         conversation_hash=row[27],
         scenario=scenario,
-        start=Start(scenario, row[29], row[30]) if row[29] or row[30] else None,
+        start=None if row[29] is None else Start(scenario, row[29], row[30]),
         placed=row[31],
         seen_json=row[32],
         waited_us=row[33],

@@ -128,8 +128,10 @@ class SqlStore:
         return await self._read(turns.is_undelivered, session.key, number)
 
     async def commit_turn(self, commit: TurnCommit) -> None:
-        await self._keep_seed(commit.session)
-        await self._writer.submit(Prepared(commit))
+        prepared = Prepared(commit)
+        if prepared.starts:
+            await self._keep_seeds(commit.session)
+        await self._writer.submit(prepared)
 
     async def find_attempt(self, attempt_id: str) -> tuple[SessionRecord, TurnRecord] | None:
         return await self._read(turns.find_attempt, attempt_id)
@@ -200,7 +202,7 @@ class SqlStore:
     async def load_seed(self, sha: str) -> str | None:
         return await self._read(seeds.load_seed, sha)
 
-    async def _keep_seed(self, session: SessionRecord) -> None:
+    async def _keep_seeds(self, session: SessionRecord) -> None:
         """Puts again what a session is about to start from, when it was put long ago: it may be an orphan by now."""
         for sha in (session.start.seed_sha, session.start.scenario_sha):
             seed = self._seeds.get(sha)
