@@ -101,6 +101,11 @@ def a_turn(number: int, **fields: Any) -> TurnRecord:
     return TurnRecord(**{**defaults, **fields})
 
 
+def a_start(number: int, start: Start) -> TurnRecord:
+    """A path's first turn."""
+    return a_turn(number, parent=0, start=start, scenario=start.scenario)
+
+
 def a_full_turn(number: int, text: str = ODD_TEXT, **fields: Any) -> TurnRecord:
     """Nothing at its default."""
     change = Change("orders", "12345", '{"status":"open"}', None)

@@ -1,5 +1,6 @@
 """What the port promises of sessions, users and starting worlds, on every implementation."""
 
+import asyncio
 from datetime import timedelta
 
 import msgspec
@@ -10,7 +11,9 @@ from storage_samples import (
     ODD_TEXT,
     Clock,
     a_failure,
+    a_full_turn,
     a_session,
+    a_start,
     a_turn,
     a_user,
     digest,
@@ -19,7 +22,7 @@ from storage_samples import (
 )
 
 from greenroom.core.errors import InvalidRequest
-from greenroom.core.ports import MissingSession, StaleSession, Store
+from greenroom.core.ports import DuplicateAttempt, MissingSession, StaleSession, Store
 from greenroom.core.records import Path, ScenarioRef, SessionRecord, Snapshot, Start, UserRecord
 
 DAY = 24 * 3600
@@ -44,6 +47,41 @@ async def test_opening_a_session_twice_is_stale(store: Store) -> None:
     with pytest.raises(StaleSession):
         await store.create_session(empty(2, session_id="session-1"), a_user("nobody"))
     assert await store.load_user(NAMESPACE, "nobody") is None
+
+
+async def test_a_fork_is_a_session_with_its_turns(store: Store) -> None:
+    await store.commit_turn(first(a_session(9)))
+    fork = a_session(1, head=150, turn_count=150, forked_from="session-9", forked_turn=150)
+    turns = tuple(a_full_turn(number, adopted=False) for number in range(1, 151))
+    await store.create_session(fork, a_user("user-1"), turns)
+    assert await store.load_session(NAMESPACE, "session-1") == fork
+    assert await store.load_user(NAMESPACE, "user-1") == a_user("user-1")
+    assert (await store.list_turns(fork, 1000, "")).items == turns
+    assert await store.load_path(fork, 150, whole=True) == Path(turns)
+    assert await store.find_attempt(turns[149].attempt_id) == (fork, turns[149])
+    await store.commit_turn(following(a_session(1, version=2, head=151)))
+
+
+async def test_a_fork_that_cannot_be_opened_leaves_nothing(store: Store) -> None:
+    taken = a_turn(1)
+    await store.commit_turn(first(a_session(1), taken))
+    with pytest.raises(StaleSession):
+        await store.create_session(a_session(2, chat_id="chat-1"), a_user("nobody"), (a_turn(1), a_turn(2)))
+    with pytest.raises(DuplicateAttempt):
+        await store.create_session(a_session(2), a_user("nobody"), (a_turn(1), taken))
+    assert (await store.list_sessions(NAMESPACE, "", 10, "")).items == (a_session(1),)
+    assert (await store.list_turns(a_session(2), 10, "")).items == ()
+    assert await store.load_user(NAMESPACE, "nobody") is None
+
+
+async def test_of_many_that_open_one_session_ahead_exactly_one_does(store: Store) -> None:
+    rivals = [(a_session(key, session_id="one"), (a_turn(1), a_turn(2))) for key in range(1, 11)]
+    openings = [store.create_session(session, None, turns) for session, turns in rivals]
+    outcomes = await asyncio.gather(*openings, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes].count(StaleSession) == 9
+    winner, turns = rivals[outcomes.index(None)]
+    assert await store.load_session(NAMESPACE, "one") == winner
+    assert (await store.list_turns(winner, 10, "")).items == turns
 
 
 async def test_closing_is_a_write_like_any_other(store: Store) -> None:
@@ -192,6 +230,36 @@ async def test_a_starting_world_goes_when_no_session_has_it_any_more(store: Stor
     clock.advance(DAY * 3 / 4)
     await store.prune(3600)
     assert [await store.load_seed(sha) for sha in ("used", "unused", "young")] == ["{}", None, "{}"]
+
+
+async def test_a_superseded_start_keeps_its_world_and_scenario(store: Store, clock: Clock) -> None:
+    old, new = (Start(ScenarioRef(name), f"scenario of {name}", f"seed of {name}") for name in ("old", "new"))
+    for sha in (old.scenario_sha, old.seed_sha, new.scenario_sha, new.seed_sha, "unused"):
+        await store.put_seed(sha, "{}")
+    later = NOON + timedelta(days=9)
+    await store.commit_turn(first(a_session(1, start=old), a_start(1, old)))
+    moved = a_session(1, version=2, head=2, start=new, updated_at=later)
+    await store.commit_turn(following(moved, a_start(2, new)))
+    await store.commit_turn(following(a_session(1, version=3, head=3, start=new, updated_at=later), a_turn(3)))
+    clock.advance(2 * DAY)
+    await store.prune(3600)
+    for sha in (old.scenario_sha, old.seed_sha, new.scenario_sha, new.seed_sha):
+        assert await store.load_seed(sha) == "{}"
+    assert await store.load_seed("unused") is None
+
+    await store.delete_session(NAMESPACE, "session-1")
+    await store.prune(3600)
+    for sha in (old.scenario_sha, old.seed_sha, new.scenario_sha, new.seed_sha):
+        assert await store.load_seed(sha) is None
+
+
+async def test_a_session_without_turns_keeps_its_world_and_scenario(store: Store, clock: Clock) -> None:
+    for sha in ("seed", "scenario"):
+        await store.put_seed(sha, "{}")
+    await store.create_session(empty(1, updated_at=NOON + timedelta(days=9)), None)
+    clock.advance(2 * DAY)
+    await store.prune(3600)
+    assert [await store.load_seed(sha) for sha in ("seed", "scenario")] == ["{}", "{}"]
 
 
 async def test_a_user_put_again_keeps_its_first_day_and_gets_the_new_profile(store: Store) -> None:

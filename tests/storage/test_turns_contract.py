@@ -13,6 +13,7 @@ from storage_samples import (
     a_full_session,
     a_full_turn,
     a_session,
+    a_start,
     a_turn,
     a_user,
     first,
@@ -57,6 +58,41 @@ async def test_the_first_turn_brings_its_user_and_leaves_one_that_is_known(store
     assert await store.load_user(NAMESPACE, "user-2") == a_user("user-2")
 
 
+async def test_a_session_for_a_known_user_is_not_opened_once_the_user_is_gone(store: Store) -> None:
+    await store.put_user(a_user(ODD_TEXT))
+    opening = first(a_session(1, user_id=ODD_TEXT), user_must_exist=True)
+    await store.commit_turn(opening)
+    await store.delete_user(NAMESPACE, ODD_TEXT)
+    with pytest.raises(MissingSession):
+        await store.commit_turn(opening)
+    assert await store.load_session(NAMESPACE, "session-1") is None
+    assert await store.load_user(NAMESPACE, ODD_TEXT) is None
+    await store.put_user(a_user(ODD_TEXT, namespace="theirs"))
+    with pytest.raises(MissingSession):
+        await store.commit_turn(opening)
+
+
+async def test_of_sessions_opened_together_only_those_without_their_user_are_refused(store: Store) -> None:
+    for number in (1, 2, 3, 5):
+        await store.put_user(a_user(f"user-{number}"))
+    needing = [first(a_session(key, user_id=f"user-{1 + key % 5}"), user_must_exist=True) for key in range(1, 31)]
+    needless = [first(a_session(key, user_id="user-4")) for key in range(31, 41)]
+    outcomes = await asyncio.gather(*map(store.commit_turn, [*needing, *needless]), return_exceptions=True)
+    refused = {commit.session.key for commit in needing if commit.session.user_id == "user-4"}
+    for key, outcome in enumerate(outcomes, 1):
+        assert type(outcome) is (MissingSession if key in refused else type(None))
+    stored = (await store.list_sessions(NAMESPACE, "", 100, "")).items
+    assert {session.key for session in stored} == set(range(1, 41)) - refused
+
+
+async def test_a_user_may_come_with_the_turn_before(store: Store) -> None:
+    outcomes = await asyncio.gather(
+        store.commit_turn(first(a_session(1, user_id="new"), new_user=a_user("new"))),
+        store.commit_turn(first(a_session(2, user_id="new"), user_must_exist=True)),
+    )
+    assert outcomes == [None, None]
+
+
 async def test_a_commit_moves_the_session_on(store: Store) -> None:
     await store.commit_turn(first(a_session(1, user_id="", turn_count=1)))
     moved = a_session(
@@ -71,9 +107,29 @@ async def test_a_commit_moves_the_session_on(store: Store) -> None:
         changed_bytes=5,
         updated_at=NOON + timedelta(minutes=1),
     )
-    await store.commit_turn(following(moved, a_turn(2, parent=0, start=moved.start)))
+    await store.commit_turn(following(moved, a_start(2, moved.start)))
     assert await store.load_session(NAMESPACE, "session-1") == moved
     assert (await store.list_sessions(NAMESPACE, "user-1", 10, "")).items == (moved,)
+
+
+async def test_sessions_that_go_on_together_keep_their_starts_and_one_that_starts_over_has_its_new_one(
+    store: Store,
+) -> None:
+    for key in range(1, 9):
+        start = Start(ScenarioRef(f"scenario {key}"), f"sha {key}", f"seed {key}")
+        await store.commit_turn(first(a_session(key, start=start), a_start(1, start)))
+    over = Start(ScenarioRef("over", "over", True), "sha of over", "seed of over")
+    moves = []
+    for key in range(1, 9):
+        before = await store.load_session(NAMESPACE, f"session-{key}")
+        assert before is not None
+        start = over if key == 5 else before.start
+        moved = msgspec.structs.replace(before, version=2, head=2, turn_count=2, start=start)
+        moves.append(following(moved, a_start(2, over) if key == 5 else a_turn(2)))
+    await asyncio.gather(*map(store.commit_turn, moves))
+    for move in moves:
+        assert await store.load_session(NAMESPACE, move.session.session_id) == move.session
+        assert (await store.load_path(move.session, 2)).turns[-1] == move.turns[0]
 
 
 async def test_a_commit_for_a_version_that_is_past_writes_nothing(store: Store) -> None:

@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 from alembic import command
 from real_postgres import Databases
-from storage_samples import NAMESPACE, NOON, ODD_TEXT, Clock, a_session, a_turn, digest, first, following
+from storage_samples import NAMESPACE, NOON, ODD_TEXT, Clock, a_session, a_start, a_turn, digest, first, following
 
 from greenroom.core.ports import Store
 from greenroom.core.records import Candidate, History, Message, Path, ScenarioRef, Start, ToolCallRecord, TurnRecord
@@ -161,7 +161,7 @@ async def test_old_starts_keep_their_worlds(old_url: str, opened: Callable[..., 
     new = Start(ScenarioRef("new"), "scenario of new", "seed of new")
     later = NOON + timedelta(days=2)
     moved = a_session(1, version=4, head=4, turn_count=4, start=new, updated_at=later)
-    await store.commit_turn(following(moved, a_turn(4, parent=0, start=new, scenario=new.scenario)))
+    await store.commit_turn(following(moved, a_start(4, new)))
     await store.commit_turn(first(a_session(9999, start=new, updated_at=later)))
     clock.advance(2 * 24 * 3600)
     assert await store.prune(3600) == SESSIONS - 1

@@ -41,7 +41,7 @@ class CandidateQuery:
         try:
             for at in range(0, len(hashes), _PAIRS_A_QUERY):
                 pairs = padded(hashes[at : at + _PAIRS_A_QUERY])
-                cursor.execute(self._texts[len(pairs)], (key, key, key, *chain.from_iterable(pairs)))
+                cursor.execute(self._texts[len(pairs)], (key, key, key, *map(bytearray, chain.from_iterable(pairs))))
                 for users, newest, newest_path, path, number in cursor.fetchall():
                     if newest is not None:
                         found.add((newest, users, newest_path))

@@ -39,8 +39,11 @@ def find_orphans(connection: sa.Connection, put_before: int) -> list[str]:
     """Hashes of starting worlds and scenarios that nothing starts from, superseded starts included. To be asked of a reader:
     it looks at every session."""
     begun = sa.select(sessions.c.seed_sha).union(sa.select(sessions.c.scenario_sha))
-    of_seed = sa.exists().where(turns.c.seed_sha == seeds.c.sha)
-    of_scenario = sa.exists().where(turns.c.scenario_sha == seeds.c.sha)
+    # As the partial indexes say it, or SQLite would not use them.
+    of_seed = sa.exists().where(turns.c.seed_sha == seeds.c.sha, turns.c.seed_sha != sa.literal_column("''"))
+    of_scenario = sa.exists().where(
+        turns.c.scenario_sha == seeds.c.sha, turns.c.scenario_sha != sa.literal_column("''")
+    )
     query = sa.select(seeds.c.sha).where(
         seeds.c.put_at < put_before, seeds.c.sha.not_in(begun), sa.not_(of_seed), sa.not_(of_scenario)
     )

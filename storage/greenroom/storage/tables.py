@@ -98,9 +98,8 @@ turns = sa.Table(
     sa.Column("conversation_hash", sa.LargeBinary),
     sa.Column("inputs_hash", sa.LargeBinary),
     sa.Column("scenario", sa.Text, nullable=False, server_default=sa.text("''")),
-    # Of a path's first turn; NULL, not "", in all others: it costs the ordinary turn less.
-    sa.Column("scenario_sha", sa.Text),
-    sa.Column("seed_sha", sa.Text),
+    sa.Column("scenario_sha", sa.Text, nullable=False, server_default=sa.text("''")),
+    sa.Column("seed_sha", sa.Text, nullable=False, server_default=sa.text("''")),
     sa.Column("placed", sa.Text, nullable=False, server_default=sa.text("''")),
     sa.Column("seen", sa.Text, nullable=False, server_default=sa.text("'{}'")),
     sa.Column("waited_us", BigInteger, nullable=False, server_default=sa.text("0")),
@@ -112,8 +111,8 @@ turns = sa.Table(
     _index_where("idempotency_key <> ''", "idempotency_key"),
     _index_where("conversation_hash IS NOT NULL", "conversation_hash", "session_key", "number"),
     # A start that was superseded still needs its world and its scenario.
-    _index_where("scenario_sha IS NOT NULL", "scenario_sha"),
-    _index_where("seed_sha IS NOT NULL", "seed_sha"),
+    _index_where("scenario_sha <> ''", "scenario_sha"),
+    _index_where("seed_sha <> ''", "seed_sha"),
 )
 
 snapshots = sa.Table(

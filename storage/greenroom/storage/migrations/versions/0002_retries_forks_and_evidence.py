@@ -26,8 +26,8 @@ def upgrade() -> None:
         sa.Column("conversation_hash", sa.LargeBinary(), nullable=True),
         sa.Column("inputs_hash", sa.LargeBinary(), nullable=True),
         sa.Column("scenario", sa.Text(), server_default=sa.text("''"), nullable=False),
-        sa.Column("scenario_sha", sa.Text(), nullable=True),
-        sa.Column("seed_sha", sa.Text(), nullable=True),
+        sa.Column("scenario_sha", sa.Text(), server_default=sa.text("''"), nullable=False),
+        sa.Column("seed_sha", sa.Text(), server_default=sa.text("''"), nullable=False),
         sa.Column("placed", sa.Text(), server_default=sa.text("''"), nullable=False),
         sa.Column("seen", sa.Text(), server_default=sa.text("'{}'"), nullable=False),
         sa.Column("waited_us", BigInteger, server_default=sa.text("0"), nullable=False),
@@ -42,8 +42,8 @@ def upgrade() -> None:
         ["session_key", "users_hash", "number", "path_hash"],
     )
     _create_partial_index("conversation_hash IS NOT NULL", "conversation_hash", "session_key", "number")
-    _create_partial_index("scenario_sha IS NOT NULL", "scenario_sha")
-    _create_partial_index("seed_sha IS NOT NULL", "seed_sha")
+    _create_partial_index("scenario_sha <> ''", "scenario_sha")
+    _create_partial_index("seed_sha <> ''", "seed_sha")
 
 
 def _create_partial_index(condition: str, *columns: str) -> None:
@@ -61,8 +61,8 @@ def _fill_scenarios() -> None:
     )
     fill = sa.text(
         "UPDATE turns SET scenario = :scenario,"
-        " scenario_sha = CASE WHEN parent = 0 THEN :scenario_sha END,"
-        " seed_sha = CASE WHEN parent = 0 THEN :seed_sha END"
+        " scenario_sha = CASE WHEN parent = 0 THEN :scenario_sha ELSE '' END,"
+        " seed_sha = CASE WHEN parent = 0 THEN :seed_sha ELSE '' END"
         " WHERE session_key = :key"
     )
     after = -1
