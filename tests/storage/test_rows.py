@@ -91,7 +91,6 @@ def test_a_session_survives_being_a_row(session: SessionRecord) -> None:
     assert rows.read_session(kept("sessions", rows.SESSION_COLUMNS, row)) == session
     written = dict(zip(rows.SESSION_COLUMNS, row, strict=True)).items()
     assert written >= set(zip(rows.MUTABLE_SESSION_COLUMNS, rows.session_tail(session), strict=True))
-    assert written >= set(zip(rows.START_COLUMNS, rows.start_row(session.start), strict=True))
 
 
 def test_a_turns_row_has_only_what_sqlite_takes_without_asking() -> None:

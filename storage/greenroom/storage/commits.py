@@ -3,9 +3,9 @@
 This is the turn's path, so it hands tuples to the driver: SQLAlchemy's own executemany costs more than the database does.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import chain
-from operator import attrgetter
+from operator import itemgetter
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,12 +17,10 @@ from greenroom.storage.database import Database
 from greenroom.storage.rows import (
     MUTABLE_SESSION_COLUMNS,
     SESSION_COLUMNS,
-    START_COLUMNS,
     TURN_COLUMNS,
     USER_COLUMNS,
     session_row,
     session_tail,
-    start_row,
     turn_row,
     user_row,
 )
@@ -30,7 +28,7 @@ from greenroom.storage.tables import sessions, turns, users
 
 Row = tuple[Any, ...]
 
-_SESSION_KEY = attrgetter("key")
+_SESSION_KEY = itemgetter(-2)
 
 
 class LostRace(Exception):
@@ -40,7 +38,7 @@ class LostRace(Exception):
 class Prepared:
     """A commit as rows."""
 
-    __slots__ = ("attempt_ids", "key", "opened", "owner", "snapshot", "start", "starts", "turns", "updated", "user")
+    __slots__ = ("attempt_ids", "key", "opened", "owner", "snapshot", "starts", "turns", "updated", "user")
 
     def __init__(self, commit: TurnCommit) -> None:
         session = commit.session
@@ -51,7 +49,6 @@ class Prepared:
             self.opened = session_row(session)
         else:
             self.updated = (*session_tail(session), session.key, commit.expected_version)
-        self.start = session.start
         self.starts = self.updated is None or any(turn.start is not None for turn in commit.turns)
         self.user = None if commit.new_user is None else user_row(commit.new_user)
         self.owner = (session.namespace, session.user_id) if commit.user_must_exist else None
@@ -67,9 +64,6 @@ class CommitWriter:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._update_session = database.bulk_update("sessions", MUTABLE_SESSION_COLUMNS, ("key", "version"))
-        self._update_with_start = database.bulk_update(
-            "sessions", (*START_COLUMNS, *MUTABLE_SESSION_COLUMNS), ("key", "version")
-        )
         self._user_lock = database.user_lock
         self._mark = database.mark
         self._insert_session = database.bulk_insert("sessions", SESSION_COLUMNS)
@@ -80,11 +74,14 @@ class CommitWriter:
     def write(self, connection: sa.Connection, commits: Sequence[Prepared]) -> None:
         """Raises LostRace or the driver's error; then the transaction is to be rolled back.
 
-        All who write lock users before sessions, and each of them in one order: so none waits for another in a circle.
+        Users are locked before sessions, as by those who delete users, and rows of a table in one order: processes that
+        write at a time do not wait for each other in a circle.
         """
+        updated = [commit.updated for commit in commits if commit.updated is not None]
         opened = [commit.opened for commit in commits if commit.opened is not None]
         users = [commit.user for commit in commits if commit.user is not None]
         owners = {commit.owner for commit in commits if commit.owner is not None}
+        updated.sort(key=_SESSION_KEY)
         users.sort()
         snapshots = [commit.snapshot for commit in commits if commit.snapshot is not None]
         update, insert = connection.connection.cursor(), connection.connection.cursor()
@@ -92,20 +89,13 @@ class CommitWriter:
         with self._database.batch(connection):
             if keep is not None:
                 self._keep_users(keep, sorted(owners))
-            changed = self._update_sessions(update, commits)
             self._insert_user(insert, users)
+            changed = self._update_session(update, updated)
             self._insert_session(insert, opened)
             self._insert_turn(insert, [row for commit in commits for row in commit.turns])
             self._insert_snapshot(insert, snapshots)
-        if changed() != len(commits) - len(opened) or (keep is not None and len(keep.fetchall()) != len(owners)):
+        if changed() != len(updated) or (keep is not None and len(keep.fetchall()) != len(owners)):
             raise LostRace
-
-    def _update_sessions(self, cursor: Any, commits: Sequence[Prepared]) -> Callable[[], int]:
-        """Few groups have a session that starts over: the others are spared a third of the columns."""
-        updated = sorted((commit for commit in commits if commit.updated is not None), key=_SESSION_KEY)
-        if any(commit.starts for commit in updated):
-            return self._update_with_start(cursor, [(*start_row(c.start), *(c.updated or ())) for c in updated])
-        return self._update_session(cursor, [commit.updated for commit in updated if commit.updated is not None])
 
     def _keep_users(self, cursor: Any, owners: Sequence[tuple[str, str]]) -> None:
         """Finds those that are there and, where others write too, keeps them from being deleted meanwhile."""

@@ -51,10 +51,8 @@ SESSION_COLUMNS = (
     "closed_at",
     "version",
 )
-START_COLUMNS = SESSION_COLUMNS[10:15]
-"""What a commit with a start may change besides."""
-MUTABLE_SESSION_COLUMNS = SESSION_COLUMNS[15:]
-"""What every commit may change; what stands before START_COLUMNS is written once."""
+MUTABLE_SESSION_COLUMNS = SESSION_COLUMNS[10:]
+"""What a commit may change; the rest of a session's row is written once."""
 
 TURN_COLUMNS = (
     "session_key",
@@ -133,15 +131,16 @@ def _to_json(items: tuple[Any, ...]) -> str:
     return _encode(items).decode() if items else "[]"
 
 
-def start_row(start: Start) -> tuple[Any, ...]:
-    """The values of START_COLUMNS."""
-    scenario = start.scenario
-    return scenario.id, scenario.requested, _NO_YES[scenario.found], start.seed_sha, start.scenario_sha
-
-
 def session_tail(session: SessionRecord) -> tuple[Any, ...]:
     """The values of MUTABLE_SESSION_COLUMNS."""
+    start = session.start
+    scenario = start.scenario
     return (
+        scenario.id,
+        scenario.requested,
+        _NO_YES[scenario.found],
+        start.seed_sha,
+        start.scenario_sha,
         session.user_id,
         session.head,
         session.turn_count,
@@ -166,7 +165,6 @@ def session_row(session: SessionRecord) -> tuple[Any, ...]:
         to_microseconds(session.created_at),
         session.forked_from,
         session.forked_turn,
-        *start_row(session.start),
         *session_tail(session),
     )
 
@@ -235,7 +233,7 @@ def turn_row(session_key: int, turn: TurnRecord) -> tuple[Any, ...]:
         turn.seen_json,
         turn.waited_us,
         turn.ran_us,
-        turn.inputs_hash,
+        None if turn.inputs_hash is None else bytearray(turn.inputs_hash),
         _to_json(turn.changes),
     )
 
