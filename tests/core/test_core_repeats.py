@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from core_running import Running, Serve, Stream, asked, database, refused, request, running, until
 
-from greenroom.core.errors import GreenroomError
+from greenroom.core.errors import GreenroomError, StoreUnavailable
 from greenroom.core.records import TurnCommit
 from greenroom.core.rpc import turn_stream
 from greenroom.sdk import Agent, Call, Turn, World, tool
@@ -278,6 +278,22 @@ async def test_a_retry_of_one_that_failed_runs_though_the_same_words_were_said_b
     assert (second.number, second.replayed) == (2, False)
     assert (await core.say("yes", retry_count=2)).completion_id == second.completion_id
     assert await counter(core) == 2
+
+
+async def test_a_retry_of_one_that_was_sent_again_and_refused_may_have_run_before(serve: Serve) -> None:
+    gated = Gated()
+    core = await serve(gated.agent)
+    first = await core.say("yes", attempt_id="one")  # its reply is lost with its core
+    find_attempt = core.core.store.find_attempt
+
+    async def away(attempt_id: str) -> None:
+        raise StoreUnavailable("away")
+
+    core.core.store.find_attempt = away  # type: ignore[method-assign,assignment]
+    assert (await core.refuses("yes", attempt_id="one", resent=True)).reason == "DATABASE_UNAVAILABLE"
+    core.core.store.find_attempt = find_attempt  # type: ignore[method-assign]
+    again = await core.say("yes", attempt_id="two", retry_count=1)
+    assert (again.completion_id, again.replayed, await counter(core)) == (first.completion_id, True, 1)
 
 
 async def test_a_retry_of_one_that_was_refused_on_its_way_runs_though_the_same_words_were_said_before(

@@ -137,10 +137,15 @@ async def test_a_sound_sandbox_is_healthy_as_published(whole: Sandbox) -> None:
     async def healthy() -> Any:
         return (await whole.http.get("/health")).json()
 
-    await until_health_is(200, whole)
-    health = await healthy()
+    health: dict[str, Any] = {}
+
+    async def is_healthy() -> bool:
+        health.update(await healthy())
+        return bool(health["status"] == "healthy")
+
+    await until(is_healthy)  # a busy machine may find something slow at first
     assert set(health) >= set(published("health.response"))
-    assert (health["status"], health["version"]) == ("healthy", "1.2.3")
+    assert health["version"] == "1.2.3"
     assert RFC_3339.fullmatch(health["timestamp"])
     datetime.fromisoformat(health["timestamp"])
     assert isinstance(health["uptime"], int)

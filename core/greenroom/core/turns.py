@@ -121,7 +121,7 @@ class Turns:
         try:
             reply = await self._admitted(intake, arrived)
         except BaseException as error:
-            if not intake.request.retry_count:
+            if not intake.request.retry_count and not intake.request.resent:  # else it may have run before
                 self._repeats.refused(flight.key, began_us)
             if isinstance(error, GreenroomError):
                 flight.land(None, error)

@@ -66,7 +66,6 @@ BY_STATUS: Mapping[int, ErrorRow] = {
 }
 _BY_NUMBER = {code.value[0]: row for code, row in TABLE.items()}
 _Detail = TypeVar("_Detail", bound=Message)
-_NEVER_RAN = frozenset({"SESSION_BUSY", "OVERLOADED", "DRAINING"})
 _WORTH_A_RETRY = frozenset({429, 500, 503})
 
 
@@ -114,7 +113,7 @@ class EdgeError(Exception):
 
 
 class Refused(EdgeError):
-    """A turn that has certainly not run, and perhaps will when it is asked for again (CHAT-15)."""
+    """What the edge refuses itself, now and perhaps not later: no core has seen the request (CHAT-15)."""
 
 
 def bad_request(message: str, param: str | None = None) -> EdgeError:
@@ -132,7 +131,7 @@ def from_status(status: status_pb2.Status) -> EdgeError:
         return EdgeError(row)
     fields = _detail(status, error_details_pb2.BadRequest())
     retry = _detail(status, error_details_pb2.RetryInfo())
-    return (Refused if info.reason in _NEVER_RAN else EdgeError)(
+    return EdgeError(
         row,
         status.message,
         code=info.reason.lower(),

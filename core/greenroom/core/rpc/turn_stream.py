@@ -73,10 +73,11 @@ class TurnStream:
             ended = True
         finally:
             if not ended:
+                broke_at = asyncio.get_running_loop().time()
                 self._note_left(
                     [attempt for attempt, _ in self._open.values()]
                     + [attempt for attempt, _ in self._done]
-                    + [attempt for _, attempt in self._sent]
+                    + [attempt for sent_at, attempt in self._sent if sent_at >= broke_at - _UNDER_WAY]
                 )
 
     def _note_left(self, attempts: Iterable[str]) -> None:
