@@ -78,8 +78,8 @@ def test_an_agent_that_tells_all_it_knows_of_its_own_customer_passes(tmp_path: P
     assert (code, report["leaks"], report["failures"], report["skipped"]) == (0, [], [], {})
     for way, seen in report["planted"].items():
         # what was planted did arrive, at least where session and user are named: elsewhere it would have been found
-        assert min(seen["reply"], seen["turn record"]) >= 30, way
-    assert min(report["planted"]["world"][place] for place in ("state", "world", "changes")) >= 30
+        assert min(seen["reply"], seen["turn record"]) >= 15, way
+    assert min(report["planted"]["world"][place] for place in ("state", "world", "changes")) >= 15
 
 
 def test_the_support_agent_passes(tmp_path: Path) -> None:
@@ -87,8 +87,8 @@ def test_the_support_agent_passes(tmp_path: Path) -> None:
     code, report = proved(tmp_path, "support", "--sessions", "60", "--prompts", prompts)
     assert (code, report["leaks"], report["failures"], report["skipped"]) == (0, [], [], {})
     planted = report["planted"]
-    assert min(planted[way]["reply"] for way in ("message", "world", "system message", "profile")) >= 75
-    assert min(planted["world"]["world"], planted["message"]["world"], planted["world"]["state"]) >= 75
+    assert min(planted[way]["reply"] for way in ("message", "world", "system message", "profile")) >= 30
+    assert min(planted["world"]["world"], planted["message"]["world"], planted["world"]["state"]) >= 30
 
 
 def test_clients_that_name_no_session_and_begin_alike_are_kept_apart(tmp_path: Path) -> None:

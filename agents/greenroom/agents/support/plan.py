@@ -60,6 +60,8 @@ def make_plan(memory: Memory, heard: Heard) -> Plan:
     asked = memory.asked
     if asked is None:
         again = memory.dropped if not tasks and heard.answer == "yes" else None
+        if again is not None and again.intent not in (*EFFECTS, Intent.HUMAN):
+            return Plan([again])  # a look at something needs no further yes
         return Plan(tasks, ask_again=Asked("yes", again) if again else None)
     if any(task.intent in (Intent.HUMAN, Intent.OFF_LIMITS) for task in tasks):
         return Plan(tasks)
