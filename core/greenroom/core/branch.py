@@ -103,6 +103,8 @@ class Live:
 
     record: SessionRecord
     branch: Branch
+    undelivered: bool | None = None
+    """Whether the client of the newest turn has left without its reply; None: the store has not been asked."""
 
     def standing(self) -> Standing:
         users, path = self.branch.hashes

@@ -83,7 +83,7 @@ class Turns:
         if turn_attempt is not None:
             found = await self._store.find_attempt(turn_attempt)
             if found is not None and not self._repeats.wanted(turn_attempt):
-                await self._store.set_undelivered(found[0], found[1].number, True)
+                await self._note_delivery(found[0], found[1], undelivered=True)
 
     async def _recognise(self, intake: Intake) -> TurnReply | None:
         """A request without session id: its conversation is found by its texts (CHAT-14). The reply of one that ran before
@@ -131,7 +131,7 @@ class Turns:
         if flight.waiting != {turn.attempt_id}:
             self._repeats.given_to(flight.waiting, turn.attempt_id)
             if not flight.waiting:
-                await self._store.set_undelivered(reply.session, turn.number, True)
+                await self._note_delivery(reply.session, turn, undelivered=True)
         flight.land(reply)
         return reply
 
@@ -203,9 +203,11 @@ class Turns:
         if live is None:
             return None
         last = live.branch.last
-        same = last is not None and last.request_hash == intake.request_hash
-        if last is not None and same and await store.is_undelivered(live.record, last.number):
-            return await self._give_again(live.record, last, intake)
+        if last is not None and last.request_hash == intake.request_hash:
+            if live.undelivered is None:
+                live.undelivered = await store.is_undelivered(live.record, last.number)
+            if live.undelivered:
+                return await self._give_again(live.record, last, intake)
         if request.retry_count or head >= 0:
             turn = await store.find_request(live.record, intake.request_hash)
             if turn is not None:
@@ -237,8 +239,14 @@ class Turns:
     async def _give_again(self, session: SessionRecord, turn: TurnRecord, intake: Intake) -> TurnReply:
         """A stored reply for one more attempt, which is the one that waits for it now."""
         self._repeats.given_to((intake.attempt_id,), turn.attempt_id)
-        await self._store.set_undelivered(session, turn.number, False)
+        await self._note_delivery(session, turn, undelivered=False)
         return TurnReply(session, turn, replayed=True)
+
+    async def _note_delivery(self, session: SessionRecord, turn: TurnRecord, *, undelivered: bool) -> None:
+        live = self._cache.get((session.namespace, session.session_id))
+        if live is not None and live.record.key == session.key and live.record.head == turn.number:
+            live.undelivered = undelivered
+        await self._store.set_undelivered(session, turn.number, undelivered)
 
     async def _live(self, intake: Intake) -> Live | None:
         """The session as it stands, kept in memory from now on; None where it is to be opened."""
@@ -274,10 +282,10 @@ class Turns:
         added = commit.turns[len(plan.copied) :]
         plan.branch.extend(added, plan.tokens + usage.of_texts((commit.turns[-1].reply,)))
         if live is not None and live.branch is plan.branch:
-            live.record = commit.session
+            live.record, live.undelivered = commit.session, False
             self._cache.grew(name, live, added)
         else:
-            self._cache.put(name, Live(commit.session, plan.branch))
+            self._cache.put(name, Live(commit.session, plan.branch, undelivered=False))
 
 
 def time_left(intake: Intake, arrived: int) -> float | None:
