@@ -49,7 +49,7 @@ class Prepared:
             self.opened = session_row(session)
         else:
             self.updated = (*session_tail(session), session.key, commit.expected_version)
-        self.starts = self.updated is None or any(turn.start is not None for turn in commit.turns)
+        self.starts = self.updated is None or commit.turns[0].start is not None
         self.user = None if commit.new_user is None else user_row(commit.new_user)
         self.owner = (session.namespace, session.user_id) if commit.user_must_exist else None
         self.turns = [turn_row(session.key, turn) for turn in commit.turns]

@@ -56,7 +56,11 @@ class CandidateQuery:
 
 _NEWEST = (
     sa.select(turns.c.session_key, turns.c.number, turns.c.inputs_hash)
-    .where(turns.c.conversation_hash == sa.bindparam("conversation_hash"))
+    .where(
+        turns.c.conversation_hash == sa.bindparam("conversation_hash"),
+        # As the partial index says it, or SQLite would not use it.
+        turns.c.conversation_hash != sa.literal_column("''"),
+    )
     .order_by(turns.c.session_key.desc(), turns.c.number.desc())
     .limit(_CONVERSATIONS)
     .subquery()

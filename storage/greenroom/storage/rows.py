@@ -1,7 +1,7 @@
 """Records to rows and back, in the order of the column tuples below.
 
 What goes to the driver is of the types that sqlite3 takes as they are: it asks around how to adapt a bool, None or bytes,
-which costs three to six times as much as a text. Both databases read "0" and "1" as a boolean.
+which costs three to six times as much as a text. Both databases read "0" and "1" as a boolean, and "" as no bytes.
 """
 
 from collections.abc import Sequence
@@ -225,7 +225,7 @@ def turn_row(session_key: int, turn: TurnRecord) -> tuple[Any, ...]:
         to_microseconds(turn.created_at),
         turn.duration_us,
         turn.retry_count,
-        None if turn.conversation_hash is None else bytearray(turn.conversation_hash),
+        "" if turn.conversation_hash is None else bytearray(turn.conversation_hash),
         _encode(turn.scenario).decode(),
         "" if start is None else start.scenario_sha,
         "" if start is None else start.seed_sha,
@@ -233,7 +233,7 @@ def turn_row(session_key: int, turn: TurnRecord) -> tuple[Any, ...]:
         turn.seen_json,
         turn.waited_us,
         turn.ran_us,
-        None if turn.inputs_hash is None else bytearray(turn.inputs_hash),
+        "" if turn.inputs_hash is None else bytearray(turn.inputs_hash),
         _to_json(turn.changes),
     )
 
@@ -268,14 +268,14 @@ def read_turn(row: Row) -> TurnRecord:
         created_at=from_microseconds(row[24]),
         duration_us=row[25],
         retry_count=row[26],
-        conversation_hash=row[27],
+        conversation_hash=row[27] or None,
         scenario=scenario,
         start=Start(scenario, row[29], row[30]) if row[30] or row[29] else None,
         placed=row[31],
         seen_json=row[32],
         waited_us=row[33],
         ran_us=row[34],
-        inputs_hash=row[35],
+        inputs_hash=row[35] or None,
         changes=() if row[36] == "[]" else _decode_changes(row[36]),
     )
 

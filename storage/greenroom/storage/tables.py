@@ -95,8 +95,8 @@ turns = sa.Table(
     # What came with migration 0002 stands last, where it was added, and has a default for the rows that were there.
     sa.Column("retry_count", BigInteger, nullable=False, server_default=sa.text("0")),
     sa.Column("undelivered", sa.Boolean, nullable=False, server_default=sa.false()),
-    sa.Column("conversation_hash", sa.LargeBinary),
-    sa.Column("inputs_hash", sa.LargeBinary),
+    sa.Column("conversation_hash", sa.LargeBinary, nullable=False, server_default=sa.text("''")),
+    sa.Column("inputs_hash", sa.LargeBinary, nullable=False, server_default=sa.text("''")),
     sa.Column("scenario", sa.Text, nullable=False, server_default=sa.text("''")),
     sa.Column("scenario_sha", sa.Text, nullable=False, server_default=sa.text("''")),
     sa.Column("seed_sha", sa.Text, nullable=False, server_default=sa.text("''")),
@@ -109,7 +109,7 @@ turns = sa.Table(
     # Placing reads this index alone: it need not look at a turn.
     sa.Index(None, "session_key", "users_hash", "number", "path_hash"),
     _index_where("idempotency_key <> ''", "idempotency_key"),
-    _index_where("conversation_hash IS NOT NULL", "conversation_hash", "session_key", "number"),
+    _index_where("conversation_hash <> ''", "conversation_hash", "session_key", "number"),
     # A start that was superseded still needs its world and its scenario.
     _index_where("scenario_sha <> ''", "scenario_sha"),
     _index_where("seed_sha <> ''", "seed_sha"),

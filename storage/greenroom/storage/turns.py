@@ -141,13 +141,19 @@ _UNDELIVERED = sa.select(turns.c.undelivered).where(
 )
 
 
+_SET_UNDELIVERED = (
+    turns.update()
+    .where(turns.c.session_key == sa.bindparam("its_session"), turns.c.number == sa.bindparam("its_number"))
+    .values(undelivered=sa.bindparam("undelivered"))
+)
+
+
 def is_undelivered(connection: sa.Connection, key: int, number: int) -> bool:
     return bool(connection.execute(_UNDELIVERED, {"key": key, "number": number}).scalar())
 
 
 def set_undelivered(connection: sa.Connection, key: int, number: int, undelivered: bool) -> None:
-    its = sa.and_(turns.c.session_key == key, turns.c.number == number)
-    connection.execute(turns.update().where(its).values(undelivered=undelivered))
+    connection.execute(_SET_UNDELIVERED, {"its_session": key, "its_number": number, "undelivered": undelivered})
 
 
 def path_numbers(connection: sa.Connection, key: int, head: int) -> frozenset[int]:

@@ -23,8 +23,8 @@ def upgrade() -> None:
     for column in (
         sa.Column("retry_count", BigInteger, server_default=sa.text("0"), nullable=False),
         sa.Column("undelivered", sa.Boolean(), server_default=sa.false(), nullable=False),
-        sa.Column("conversation_hash", sa.LargeBinary(), nullable=True),
-        sa.Column("inputs_hash", sa.LargeBinary(), nullable=True),
+        sa.Column("conversation_hash", sa.LargeBinary(), server_default=sa.text("''"), nullable=False),
+        sa.Column("inputs_hash", sa.LargeBinary(), server_default=sa.text("''"), nullable=False),
         sa.Column("scenario", sa.Text(), server_default=sa.text("''"), nullable=False),
         sa.Column("scenario_sha", sa.Text(), server_default=sa.text("''"), nullable=False),
         sa.Column("seed_sha", sa.Text(), server_default=sa.text("''"), nullable=False),
@@ -41,7 +41,7 @@ def upgrade() -> None:
         "turns",
         ["session_key", "users_hash", "number", "path_hash"],
     )
-    _create_partial_index("conversation_hash IS NOT NULL", "conversation_hash", "session_key", "number")
+    _create_partial_index("conversation_hash <> ''", "conversation_hash", "session_key", "number")
     _create_partial_index("scenario_sha <> ''", "scenario_sha")
     _create_partial_index("seed_sha <> ''", "seed_sha")
 
