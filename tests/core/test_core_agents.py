@@ -1,10 +1,12 @@
 """Agents in every form their authors may write them, and what watches over them (GRPC-01, SEC-06)."""
 
 import asyncio
+import gc
 import io
 import json
 import logging
 import threading
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from core_running import Serve, asked, database, make_core, until
 from greenroom.core.agent import AgentError, as_agent
 from greenroom.core.errors import InvalidRequest
 from greenroom.core.limits import Limits
+from greenroom.core.plain import WorldError, to_json
 from greenroom.core.rpc.server import CoreServer, Listeners
 from greenroom.core.rpc.watchdog import Watchdog
 from greenroom.core.served import Served
@@ -226,3 +229,39 @@ async def test_an_agent_sees_what_it_is_told_of_its_turn(serve: Serve) -> None:
     core = await serve(agent)
     answer = await core.say("hi", options_json='{"temperature": 0.2}')
     assert json.loads(answer.text) == [1, "s1", answer.chat_id, "Be kind.", {"temperature": 0.2}, True]
+
+
+async def test_nothing_of_a_turn_waits_for_the_garbage_collector(serve: Serve) -> None:
+    """Circles among its parts would: with hundreds of turns a second that is a good part of what the core does."""
+    agent = Agent("leaving", tools=[look], world={"things": {"a": {"n": 1}}})
+    turns: list[weakref.ref[Turn]] = []
+
+    @agent.reply
+    async def reply(turn: Turn) -> str:
+        turns.append(weakref.ref(turn))
+        turn.world["things"]["b"] = await turn.call(look, key="a")
+        await turn.tools.run([{"id": "1", "function": {"name": "look", "arguments": '{"key": "nowhere"}'}}])
+        return str(turn.text)
+
+    core = await serve(agent)
+    gc.disable()
+    try:
+        for number in range(3):
+            await core.say(f"hi {number}")
+        await until(lambda: all(turn() is None for turn in turns))
+    finally:
+        gc.enable()
+    assert len(turns) == 3
+
+
+def test_what_holds_itself_is_no_json_and_the_message_says_so() -> None:
+    holds_itself: dict[str, Any] = {}
+    holds_itself["it"] = [holds_itself]
+    with pytest.raises(WorldError, match=r"the value is not JSON: Circular reference detected"):
+        to_json(holds_itself)
+    deep: Any = []
+    for _ in range(100_000):
+        deep = [deep]
+    with pytest.raises(WorldError, match=r"the value is not JSON: maximum recursion depth exceeded"):
+        to_json(deep)
+    assert to_json({"a": [1, None, "ä"]}) == '{"a":[1,null,"ä"]}'

@@ -1,9 +1,34 @@
 """Plain JSON data: what worlds, states and results are made of; how it is copied, compared and written."""
 
 import json
+from json import encoder
 from typing import Any, Final
 
-_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+class _Encoder(json.JSONEncoder):
+    """JSONEncoder makes a C encoder for each value, which costs more than most values do; here there is one. It does not
+    keep book of what holds what: a value that holds itself ends in a RecursionError."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(ensure_ascii=False, **options)
+        self._pieces = encoder.c_make_encoder(  # type: ignore[attr-defined]
+            None,
+            self.default,
+            encoder.encode_basestring,
+            self.indent,
+            self.key_separator,
+            self.item_separator,
+            self.sort_keys,
+            self.skipkeys,
+            self.allow_nan,
+        )
+
+    def quick(self, value: object) -> str:
+        return "".join(self._pieces(value, 0))
+
+
+_plain = _Encoder(allow_nan=False, separators=(",", ":"))
+_any = _Encoder(default=str)
 
 
 class Gone:
@@ -25,12 +50,29 @@ def to_json(value: object, where: str = "the value") -> str:
     if type(value) is int:
         return str(value)
     try:
-        text = _encode(value)
+        text = _plain.quick(value)
         if not text.isascii():
             text.encode()
-    except (TypeError, ValueError, RecursionError) as error:
+    except RecursionError:
+        raise WorldError(f"{where} is not JSON: {_depth(value)}") from None
+    except (TypeError, ValueError) as error:
         raise WorldError(f"{where} is not JSON: {error}") from None
     return text
+
+
+def _depth(value: object) -> str:
+    """What is wrong with a value that has no end, or hardly one."""
+    try:
+        _plain.encode(value)
+    except (ValueError, RecursionError) as error:
+        return str(error)
+    return "it is nested too deeply"
+
+
+def any_json(value: object) -> str:
+    """JSON of a value of any kind; what has no JSON is written as its text. Raises `ValueError` or `RecursionError` for one
+    that holds itself."""
+    return _any.quick(value)
 
 
 def well_formed(text: str) -> str:

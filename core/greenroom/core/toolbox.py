@@ -1,7 +1,6 @@
 """The toolbox through which a turn calls its tools: every call is recorded, whatever happens in it."""
 
 import asyncio
-import json
 from collections.abc import Awaitable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
@@ -11,15 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from greenroom.core.errors import LimitExceeded
 from greenroom.core.ledger import WRITER, leave
-from greenroom.core.plain import to_json, well_formed
+from greenroom.core.plain import any_json, to_json, well_formed
 from greenroom.core.records import Change, ToolCallRecord
 from greenroom.core.schema import InvalidArguments
 from greenroom.core.tools import Call, Tool, ToolError, ToolFailed
 
 if TYPE_CHECKING:
     from greenroom.core.turn import Turn
-
-_encode_arguments = json.JSONEncoder(ensure_ascii=False, default=str).encode
 
 
 def failure_of(error: BaseException, tool: Tool[..., Any] | None) -> tuple[str, str]:
@@ -68,7 +65,7 @@ class Execution:
         return ToolCallRecord(
             self._id,
             self._name,
-            well_formed(_encode_arguments(self._arguments)),
+            well_formed(any_json(self._arguments)),
             result,
             ok,
             (started - self.turn.started_ns) // 1000,
@@ -142,6 +139,9 @@ class Toolbox:
             self._over = True
             for number, running in self._running.items():
                 self._fail(number, running, *failure_of(asyncio.CancelledError(), None), cut_off=True)
+            del (
+                self._turn
+            )  # which holds this: in a circle, nothing of the turn would be freed before the next collection
 
     def _fail(self, number: int, running: Execution, kind: str, message: str, *, cut_off: bool) -> None:
         self._turn.world_turn.undo(running.writer, cut_off=cut_off)
@@ -175,7 +175,10 @@ class Toolbox:
         else:
             running.scripted_by = rule.by
             work = rule.play(partial(self._work, tool, given, running))
-        return await (work if tool.timeout is None else asyncio.wait_for(work, tool.timeout))
+        try:
+            return await (work if tool.timeout is None else asyncio.wait_for(work, tool.timeout))
+        finally:
+            del work  # a future holds what it failed with, and that holds this frame
 
     def _work(self, tool: Tool[..., Any], given: dict[str, Any], running: Execution) -> Awaitable[Any]:
         for name, kind in tool.signature.injected.items():

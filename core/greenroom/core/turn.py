@@ -213,6 +213,7 @@ class Turn(Injectable):
             self._outside = None
         if "token" in self.__dict__:
             self._tokens.pop(self.token, None)
+        self.__dict__.pop("tools", None)  # it holds this turn
 
     def state_after(self) -> str:
         """The state to store, as JSON text. Raises `WorldError` when it is no JSON object."""

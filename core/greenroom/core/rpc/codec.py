@@ -82,7 +82,8 @@ def changes_fit(changes: Iterable[Change]) -> bool:
 def tool_calls_to(calls: Sequence[ToolCallRecord]) -> list[turn_pb2.ToolCall]:
     """The calls of one turn; without their changes where these are too large together."""
     encoded = [tool_call_to(call) for call in calls]
-    if not changes_fit(change for call in calls for change in call.changes):
+    changes = [change for call in calls for change in call.changes]
+    if changes and not changes_fit(changes):
         for call in encoded:
             call.ClearField("changes")
     return encoded

@@ -41,11 +41,12 @@ class TurnStream:
         try:
             async for request in requests:
                 for item in request.turns:
-                    if not item.turn.attempt_id:  # it has to be known by something, should its client leave
-                        item.turn.attempt_id = secrets.token_hex(16)
+                    attempt_id = item.turn.attempt_id
+                    if not attempt_id:  # it has to be known by something, should its client leave
+                        attempt_id = item.turn.attempt_id = secrets.token_hex(16)
                     task = asyncio.create_task(self._run(item))
                     if not task.done():
-                        self._open[item.sequence] = item.turn.attempt_id, task
+                        self._open[item.sequence] = attempt_id, task
                         self._tasks.add(task)
                 for sequence in request.cancel:
                     if sequence in self._open:
