@@ -14,6 +14,7 @@ import statistics
 import sys
 import threading
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -199,7 +200,7 @@ def median_cpu(loads: list[Load]) -> float:
     return statistics.median(load.cpu_us for load in loads)
 
 
-PARTS = {
+PARTS: Mapping[str, Callable[[Report, Plan], None]] = {
     "saturation": measure_saturation,
     "postgres": measure_postgres,
     "long": measure_long_sessions,

@@ -20,25 +20,22 @@ class HotQueries:
         self._session = (
             f"SELECT {', '.join(SESSION_COLUMNS)} FROM sessions WHERE namespace = {mark} AND session_id = {mark}"
         )
-        fields = ", ".join(f"t.{name}" for name in TURN_COLUMNS[:-1])
+        # The rows go through the recursion whole: joined to its numbers afterwards, they would be looked for among all the
+        # turns of the session, whose number either database takes for smaller than that of a path it has not seen.
+        columns, fields = ", ".join(TURN_COLUMNS), ", ".join(f"t.{name}" for name in TURN_COLUMNS)
         path = f"""
-            WITH RECURSIVE path(number, parent) AS (
-                SELECT number, parent FROM turns WHERE session_key = {mark} AND number = {mark}
+            WITH RECURSIVE path AS (
+                SELECT {columns} FROM turns WHERE session_key = {mark} AND number = {mark}
                 UNION ALL
-                SELECT t.number, t.parent FROM path JOIN turns t ON t.session_key = {mark} AND t.number = path.parent
+                SELECT {fields} FROM path JOIN turns t ON t.session_key = {mark} AND t.number = path.parent
             )"""
-        self._whole_path = f"""{path}
-            SELECT {fields}, t.changes
-            FROM path JOIN turns t ON t.session_key = {mark} AND t.number = path.number
-            ORDER BY t.number
-        """
+        self._whole_path = f"{path} SELECT {columns} FROM path ORDER BY number"
         self._path = f"""{path}, covered(turn) AS (
                 SELECT coalesce(max(s.turn), 0) FROM snapshots s
                 WHERE s.session_key = {mark} AND s.turn IN (SELECT number FROM path)
             )
-            SELECT {fields}, CASE WHEN t.number > covered.turn THEN t.changes ELSE '[]' END, covered.turn
-            FROM path JOIN turns t ON t.session_key = {mark} AND t.number = path.number CROSS JOIN covered
-            ORDER BY t.number
+            SELECT {", ".join(TURN_COLUMNS[:-1])}, CASE WHEN number > covered.turn THEN changes ELSE '[]' END, covered.turn
+            FROM path CROSS JOIN covered ORDER BY number
         """
         self._overlay = f"SELECT overlay FROM snapshots WHERE session_key = {mark} AND turn = {mark}"
 
@@ -54,7 +51,7 @@ class HotQueries:
     def load_whole_path(self, connection: sa.Connection, key: int, number: int) -> Path:
         cursor = connection.connection.cursor()
         try:
-            cursor.execute(self._whole_path, (key, number, key, key))
+            cursor.execute(self._whole_path, (key, number, key))
             return Path(tuple(map(read_turn, cursor.fetchall())))
         finally:
             cursor.close()
@@ -62,7 +59,7 @@ class HotQueries:
     def load_path(self, connection: sa.Connection, key: int, number: int) -> Path:
         cursor = connection.connection.cursor()
         try:
-            cursor.execute(self._path, (key, number, key, key, key))
+            cursor.execute(self._path, (key, number, key, key))
             rows = cursor.fetchall()
             covered = rows[0][-1] if rows else 0
             if not covered:
