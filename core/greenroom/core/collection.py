@@ -11,6 +11,8 @@ from greenroom.core.live import SCALARS, LiveDict, LiveList, admitted, live
 from greenroom.core.overlay import Base
 from greenroom.core.plain import GONE, WorldError
 
+FROZEN: Final = frozenset((FrozenDict, FrozenList))
+LIVE: Final = frozenset((LiveDict, LiveList))
 WHOLE: Final = 500
 """Up to so many records, opening a collection copies the pointers to all of them, a few microseconds. Above, records are
 looked up when they are asked for."""
@@ -59,17 +61,16 @@ class Table(dict[str, Any], Node):
     def __getitem__(self, key: Any) -> Any:
         self.ledger.writer()
         value = dict.__getitem__(self, key)
-        kind = type(value)
-        return self._open(key) if kind is FrozenDict or kind is FrozenList else value
+        return self._open(key) if type(value) in FROZEN else value
 
     def _open(self, key: str) -> Any:
         with self.ledger.lock:
             frozen = self.peek(key)
-            if not isinstance(frozen, FrozenDict | FrozenList):  # another thread was here first
+            if type(frozen) not in FROZEN:  # another thread was here first
                 return frozen
             value = self.open_value(key, frozen)
             self.keep(key, value)
-            if isinstance(value, LiveDict | LiveList):
+            if type(value) in LIVE:
                 self.ledger.opened.append((self, key, frozen, value))
             return value
 
@@ -234,13 +235,24 @@ class LargeCollection(Collection):
 
     def __getitem__(self, key: Any) -> Any:
         self.ledger.writer()
-        value = self.peek(key)
-        kind = type(value)
-        if kind is FrozenDict or kind is FrozenList:
+        own = self._own
+        value = own[key] if key in own else self._found(key)
+        if type(value) in FROZEN:
             return self._open(key)
         if value is GONE:
             raise KeyError(key)
         return value
+
+    def _open(self, key: str) -> Any:
+        """As above, in one piece: tools read thousands of records in a row."""
+        ledger, own = self.ledger, self._own
+        with ledger.lock:
+            frozen = own[key] if key in own else self._found(key)
+            if type(frozen) not in FROZEN:
+                return frozen
+            value = own[key] = live(frozen, (ledger, self.name, key))
+            ledger.opened.append((self, key, frozen, value))
+            return value
 
     def __contains__(self, key: object) -> bool:
         return self.peek(key) is not GONE
