@@ -15,6 +15,7 @@ from bench.meter import cpu_seconds
 
 _HERE = Path(__file__).parent
 _TIMEOUT = 10.0
+_IDLE_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,8 @@ class Client:
         parts = urlsplit(target.url)
         self._host, self._port = parts.hostname or "127.0.0.1", parts.port or 80
         self._bearer = target.bearer
-        self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+        self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter, float]] = []
+        """With when each was last used: servers close what is idle for long, and may do so as it is used again."""
         self._template = (_HERE / "request.json").read_text()
 
     def request(self, prefix: str, number: int) -> bytes:
@@ -116,7 +118,7 @@ class Client:
 
     async def send(self, raw: bytes) -> tuple[int, bytes]:
         """The status and the body."""
-        reader, writer = self._idle.pop() if self._idle else await asyncio.open_connection(self._host, self._port)
+        reader, writer = await self._connection()
         try:
             writer.write(raw)
             head = await reader.readuntil(b"\r\n\r\n")
@@ -125,9 +127,17 @@ class Client:
         except BaseException:
             writer.close()
             raise
-        self._idle.append((reader, writer))
+        self._idle.append((reader, writer, time.monotonic()))
         return int(head[9:12]), body
 
+    async def _connection(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        while self._idle:
+            reader, writer, used = self._idle.pop()
+            if time.monotonic() - used < _IDLE_SECONDS:
+                return reader, writer
+            writer.close()
+        return await asyncio.open_connection(self._host, self._port)
+
     def close(self) -> None:
-        for _, writer in self._idle:
+        for _, writer, _ in self._idle:
             writer.close()
