@@ -203,6 +203,7 @@ async def _collect(function: ReplyFunction, turn: Turn) -> Reply | None:
             last = piece
         elif isinstance(piece, str):
             turn.say(piece)
+            await turn.keep_pace()
         else:
             raise AgentError(f"the agent yielded a {type(piece).__name__}; it yields text, and may yield a Reply last")
     return last or Reply("")

@@ -11,7 +11,7 @@ whether a retry can help. `core/rpc/status.py` renders it for gRPC, `edge/errors
     ├── NotFound
     │   ├── SessionNotFound · TurnNotFound · UserNotFound · ToolNotFound
     ├── Conflict                the request is fine, the session is not in the state for it
-    │   ├── UserMismatch · SessionClosed · SessionFull · SessionDeleted · UserExists · IdempotencyMismatch
+    │   ├── UserMismatch · SessionClosed · SessionFull · SessionDeleted · StreamBroken · UserExists · IdempotencyMismatch
     ├── SessionBusy             too many turns wait for this session
     ├── Unavailable             try again later; nothing was stored
     │   ├── Overloaded · Draining · StoreUnavailable
@@ -103,6 +103,14 @@ class SessionFull(Conflict):
 class SessionDeleted(Conflict):
     status = "ABORTED"
     reason = "SESSION_DELETED"
+
+
+class StreamBroken(Conflict):
+    """What was told of a reply no longer holds: its turn would have to run anew, and might say something else."""
+
+    status = "ABORTED"
+    reason = "STREAM_BROKEN"
+    retryable = True
 
 
 class UserExists(Conflict):

@@ -12,7 +12,7 @@ from greenroom.core.bounded import Overrun, bounded
 from greenroom.core.conversation import conversation_of, is_stored
 from greenroom.core.errors import AgentFailed, GreenroomError, LimitExceeded, SessionFull, TurnTimeout
 from greenroom.core.parts import Parts
-from greenroom.core.plain import to_json, well_formed
+from greenroom.core.plain import size_of, to_json, well_formed
 from greenroom.core.plan import Outcome, Plan, set_scene
 from greenroom.core.records import FailedTurn, ToolCallRecord
 from greenroom.core.transcript import spoken
@@ -40,7 +40,7 @@ class Performer:
         if request.timeout is not None:
             time_left = min(time_left, request.timeout - waited / 1e9)
         scene = set_scene(plan, served.agent, scenario, time_left)
-        turn = Turn(scene, served.backstage)
+        turn = Turn(scene, served.backstage, request.feed)
         try:
             reply = await bounded(produce(served.agent, turn, served.executor), time_left)
             turn.toolbox.end()
@@ -130,11 +130,6 @@ def seen_json(scene: Scene, scenario_instructions: str) -> str:
         seen = conversation_of(scene.carried, scene.past, scene.input)
         parts.append(f'"messages":{msgspec.json.encode(seen).decode()}')
     return f"{{{','.join(parts)}}}"
-
-
-def size_of(text: str) -> int:
-    """Its bytes in UTF-8."""
-    return len(text) if text.isascii() else len(text.encode())
 
 
 def check_reply(limit: int, text: str, evaluation: str, calls: tuple[ToolCallRecord, ...]) -> None:

@@ -80,6 +80,11 @@ def well_formed(text: str) -> str:
     return text if text.isascii() else text.encode(errors="replace").decode()
 
 
+def size_of(text: str) -> int:
+    """Its bytes in UTF-8."""
+    return len(text) if text.isascii() else len(text.encode(errors="replace"))
+
+
 def same_text(a: str, b: str) -> bool:
     """Whether two texts are one JSON, whatever the order of keys. 1, 1.0 and true are three."""
     return a == b or (len(a) == len(b) and _sorted(a) == _sorted(b))

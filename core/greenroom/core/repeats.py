@@ -25,11 +25,13 @@ _REMEMBERED = 10_000
 class Flight:
     """A request that is being run, and the attempts that wait for its reply."""
 
-    __slots__ = ("_outcome", "attempt_id", "key", "waiting")
+    __slots__ = ("_outcome", "attempt_id", "key", "runner", "waiting")
 
     def __init__(self, key: FlightKey, attempt_id: str, waits: str) -> None:
         self.key = key
         self.attempt_id = attempt_id
+        self.runner = waits
+        """The attempt of the request that runs it; another one than `attempt_id` where that was taken over."""
         self.waiting = {waits}
         self._outcome: asyncio.Future[TurnReply | None] | None = None
 
@@ -107,6 +109,10 @@ class Repeats:
                 return None
         self._strayed(turn_attempt)
         return turn_attempt
+
+    def is_waited_for(self, attempt_id: str) -> bool:
+        """Whether somebody waits for the reply of what this attempt runs."""
+        return any(flight.waiting for flight in self.flights.values() if flight.runner == attempt_id)
 
     def nameless(self, attempt_id: str, request: bytes) -> None:
         """This attempt came without a session id: should its client leave, the same request is known by this hash."""

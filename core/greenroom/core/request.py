@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from greenroom.core.errors import InvalidRequest, LimitExceeded
+from greenroom.core.feed import Feed
 from greenroom.core.limits import Limits
 from greenroom.core.records import History, Message, ScenarioRef, SessionRecord, ToolCallRecord, TurnRecord
 
@@ -42,6 +43,8 @@ class TurnRequest(msgspec.Struct, kw_only=True, gc=False):
     """How often the client has sent this request before."""
     refused_at_us: int = 0
     """When a repeated request was first refused before it came here, in microseconds since 1970; 0: not known."""
+    feed: Feed | None = None
+    """Where the reply is told while it is made."""
 
 
 class TurnReply(msgspec.Struct, frozen=True, gc=False):

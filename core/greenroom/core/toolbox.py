@@ -78,7 +78,7 @@ class Execution:
 class Toolbox:
     """The tools of one turn. Calls are numbered and kept in order of start."""
 
-    __slots__ = ("_executor", "_over", "_records", "_running", "_turn", "refused", "tools")
+    __slots__ = ("_executor", "_over", "_records", "_running", "_told", "_turn", "refused", "tools")
 
     def __init__(self, tools: Sequence[Tool[..., Any]], turn: "Turn", executor: ThreadPoolExecutor) -> None:
         self.tools = tools
@@ -87,6 +87,8 @@ class Toolbox:
         self._records: list[ToolCallRecord | None] = []
         self._running: dict[int, Execution] = {}
         self._over = False
+        self._told = 0
+        """How many records whoever reads along has been told."""
         self.refused: LimitExceeded | None = None
         """Set when a bound was passed: the turn fails whatever the agent makes of it."""
 
@@ -130,7 +132,9 @@ class Toolbox:
         finally:
             leave(before)
         del self._running[number]
-        self._records[number] = running.record(text, ok=True, changes=changes)
+        self._keep(number, running.record(text, ok=True, changes=changes))
+        if turn.feed is not None:
+            await turn.feed.room()
         return result
 
     def end(self) -> None:
@@ -145,7 +149,16 @@ class Toolbox:
 
     def _fail(self, number: int, running: Execution, kind: str, message: str, *, cut_off: bool) -> None:
         self._turn.world_turn.undo(running.writer, cut_off=cut_off)
-        self._records[number] = running.record(to_json({"error": {"type": kind, "message": message}}), ok=False)
+        self._keep(number, running.record(to_json({"error": {"type": kind, "message": message}}), ok=False))
+
+    def _keep(self, number: int, record: ToolCallRecord) -> None:
+        """The record of a call that is over; told as soon as all before it are."""
+        self._records[number] = record
+        feed = self._turn.feed
+        if feed is not None:
+            while self._told < len(self._records) and (next_one := self._records[self._told]) is not None:
+                self._told += 1
+                feed.call(next_one)
 
     def _open(self, name: str) -> int:
         if self._over:

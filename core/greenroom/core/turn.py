@@ -17,10 +17,12 @@ import msgspec
 
 from greenroom.core.chance import Clock, Ids, turn_random
 from greenroom.core.conversation import Conversation, conversation_of
+from greenroom.core.errors import LimitExceeded
+from greenroom.core.feed import Feed
 from greenroom.core.lazy import lazy
 from greenroom.core.ledger import WRITER, Writer, leave
 from greenroom.core.limits import Limits
-from greenroom.core.plain import to_json
+from greenroom.core.plain import size_of, to_json
 from greenroom.core.records import Message, TurnRecord
 from greenroom.core.schema import Injectable
 from greenroom.core.script import TurnScript
@@ -76,8 +78,10 @@ class Backstage:
 class Turn(Injectable):
     """One turn: what the user just said, all that is known, and the means to act. Valid until its agent returns."""
 
-    def __init__(self, scene: Scene, backstage: Backstage) -> None:
+    def __init__(self, scene: Scene, backstage: Backstage, feed: Feed | None = None) -> None:
         self.scene = scene
+        self.feed = feed
+        """Where the reply is told while it is made, if anybody reads along."""
         self.limits = backstage.limits
         self.started_ns = perf_counter_ns()
         self.world_turn: WorldTurn = scene.world
@@ -92,6 +96,7 @@ class Turn(Injectable):
         self.instructions = scene.instructions
         """The agent's own instructions."""
         self.said: list[str] = []
+        self._said_bytes = 0
         self.toolbox = Toolbox(backstage.tools, self, backstage.executor)
         self._tokens = backstage.tokens
         self._outside: Token[Writer | None] | None = WRITER.set(scene.world.ledger.own)
@@ -195,8 +200,19 @@ class Turn(Injectable):
         return result
 
     def say(self, text: str) -> None:
-        """Adds text to the reply, ahead of what the agent returns."""
+        """Adds text to the reply, ahead of what the agent returns. Who reads the reply as a stream has it at once."""
         self.said.append(text)
+        self._said_bytes += size_of(text)
+        if self._said_bytes > self.limits.reply_bytes:
+            self.toolbox.refused = LimitExceeded(f"a reply may be {self.limits.reply_bytes} bytes at most")
+            raise self.toolbox.refused
+        if self.feed is not None:
+            self.feed.say(text)
+
+    async def keep_pace(self) -> None:
+        """Returns when the reader of the stream has kept up with what was said; at once when nobody reads along."""
+        if self.feed is not None:
+            await self.feed.room()
 
     def call_key(self, number: int) -> str:
         """The key of the turn's n-th call: the same on every attempt."""

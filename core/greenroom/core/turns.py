@@ -10,11 +10,13 @@ is a compare-and-set on the session's version, and a turn that lost it is placed
 import asyncio
 import logging
 import time
+from datetime import UTC, datetime
 from time import perf_counter_ns
 
 from greenroom.core import usage
 from greenroom.core.branch import Branch, Live
 from greenroom.core.errors import GreenroomError, IdempotencyMismatch, SessionBusy, SessionDeleted, TurnTimeout
+from greenroom.core.feed import Begun
 from greenroom.core.intake import Intake, minted_id, nameless_hash, read_request
 from greenroom.core.parts import Parts
 from greenroom.core.performer import Performer
@@ -84,6 +86,10 @@ class Turns:
             found = await self._store.find_attempt(turn_attempt)
             if found is not None and not self._repeats.wanted(turn_attempt):
                 await self._note_delivery(found[0], found[1], undelivered=True)
+
+    def is_waited_for(self, attempt_id: str) -> bool:
+        """Whether somebody waits for the reply of the turn that this attempt runs now."""
+        return self._repeats.is_waited_for(attempt_id)
 
     async def _recognise(self, intake: Intake) -> TurnReply | None:
         """A request without session id: its conversation is found by its texts (CHAT-14). The reply of one that ran before
@@ -261,9 +267,12 @@ class Turns:
     async def _run(self, intake: Intake, live: Live | None, ticket: Ticket, arrived: int) -> TurnReply:
         plan = await self._planner.plan(intake, live)
         ticket.user_id = plan.session.user_id
+        completion_id, feed = self._completion_ids.new(), intake.request.feed
+        if feed is not None:
+            feed.begin(begun(plan.session, completion_id))
         outcome = await self._performer.perform(plan, arrived)
         took_us = (perf_counter_ns() - arrived) // 1000
-        commit = build_commit(plan, outcome, self._completion_ids.new(), took_us)
+        commit = build_commit(plan, outcome, completion_id, took_us)
         ticket.committing = True
         try:
             await self._store.commit_turn(commit)
@@ -286,6 +295,11 @@ class Turns:
             self._cache.grew(name, live, added)
         else:
             self._cache.put(name, Live(commit.session, plan.branch, undelivered=False))
+
+
+def begun(session: SessionRecord, completion_id: str) -> Begun:
+    """How a streamed reply begins."""
+    return Begun(session.session_id, session.chat_id, completion_id, session.agent, datetime.now(UTC))
 
 
 def time_left(intake: Intake, arrived: int) -> float | None:

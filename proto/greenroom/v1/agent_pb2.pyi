@@ -6,6 +6,7 @@ isort:skip_file
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.rpc import status_pb2 as _status_pb2
 from greenroom.v1 import turn_pb2 as _turn_pb2
@@ -310,33 +311,91 @@ Global___StreamTurnRequest: _TypeAlias = StreamTurnRequest  # noqa: Y015
 
 @_typing.final
 class StreamTurnResponse(_message.Message):
-    """One event of a streamed reply."""
+    """One event of a streamed reply: `started` first, then text and tool calls in any order, then `completed`. Joined they are
+    what `completed` says. A turn that fails before its first event has none.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     TEXT_DELTA_FIELD_NUMBER: _builtins.int
     COMPLETED_FIELD_NUMBER: _builtins.int
+    STARTED_FIELD_NUMBER: _builtins.int
+    TOOL_CALL_FIELD_NUMBER: _builtins.int
     text_delta: _builtins.str
     """More of the text. All deltas joined are the reply's text."""
     @_builtins.property
     def completed(self) -> _turn_pb2.Reply:
-        """The stored reply, whole."""
+        """The stored reply, whole. Always the last event."""
+
+    @_builtins.property
+    def started(self) -> Global___StreamStarted:
+        """What is known of the reply before there is any of it."""
+
+    @_builtins.property
+    def tool_call(self) -> _turn_pb2.ToolCall:
+        """A tool call that is over. They come in the order in which they began."""
 
     def __init__(
         self,
         *,
         text_delta: _builtins.str = ...,
         completed: _turn_pb2.Reply | None = ...,
+        started: Global___StreamStarted | None = ...,
+        tool_call: _turn_pb2.ToolCall | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["completed", b"completed", "event", b"event", "text_delta", b"text_delta"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["completed", b"completed", "event", b"event", "started", b"started", "text_delta", b"text_delta", "tool_call", b"tool_call"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["completed", b"completed", "event", b"event", "text_delta", b"text_delta"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["completed", b"completed", "event", b"event", "started", b"started", "text_delta", b"text_delta", "tool_call", b"tool_call"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["text_delta", "completed"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["text_delta", "completed", "started", "tool_call"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
 Global___StreamTurnResponse: _TypeAlias = StreamTurnResponse  # noqa: Y015
+
+@_typing.final
+class StreamStarted(_message.Message):
+    """How a streamed reply begins."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    CHAT_ID_FIELD_NUMBER: _builtins.int
+    COMPLETION_ID_FIELD_NUMBER: _builtins.int
+    STARTED_AT_FIELD_NUMBER: _builtins.int
+    AGENT_FIELD_NUMBER: _builtins.int
+    REPLAYED_FIELD_NUMBER: _builtins.int
+    session_id: _builtins.str
+    """The session the turn is in."""
+    chat_id: _builtins.str
+    """The conversation's own id."""
+    completion_id: _builtins.str
+    """The reply's id, e.g. "chatcmpl-9f2c…"."""
+    agent: _builtins.str
+    """The agent that replies."""
+    replayed: _builtins.bool
+    """True when the reply was stored earlier and is told again."""
+    @_builtins.property
+    def started_at(self) -> _timestamp_pb2.Timestamp:
+        """When the agent began; for a reply that was stored earlier, when it was stored."""
+
+    def __init__(
+        self,
+        *,
+        session_id: _builtins.str = ...,
+        chat_id: _builtins.str = ...,
+        completion_id: _builtins.str = ...,
+        started_at: _timestamp_pb2.Timestamp | None = ...,
+        agent: _builtins.str = ...,
+        replayed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["started_at", b"started_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "chat_id", b"chat_id", "completion_id", b"completion_id", "replayed", b"replayed", "session_id", b"session_id", "started_at", b"started_at"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StreamStarted: _TypeAlias = StreamStarted  # noqa: Y015
 
 @_typing.final
 class ListAgentsRequest(_message.Message):

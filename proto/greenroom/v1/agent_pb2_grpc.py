@@ -98,7 +98,9 @@ class AgentServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def StreamTurn(self, request, context):
-        """Runs one turn and streams its reply: text as it arrives, then the completed reply, which is sent once it is stored.
+        """Runs one turn and streams its reply while the agent makes it; the completed reply comes last, once it is stored. A
+        caller that stops reading holds the agent back. One that cancels the call stops the turn two seconds later, unless the
+        same request is asked again meanwhile or has an idempotency key.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

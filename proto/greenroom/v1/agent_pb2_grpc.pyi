@@ -52,7 +52,10 @@ class AgentServiceStub:
     again with the same attempt id and `resent`).
     """
     StreamTurn: _grpc.UnaryStreamMultiCallable[_agent_pb2.StreamTurnRequest, _agent_pb2.StreamTurnResponse]
-    """Runs one turn and streams its reply: text as it arrives, then the completed reply, which is sent once it is stored."""
+    """Runs one turn and streams its reply while the agent makes it; the completed reply comes last, once it is stored. A
+    caller that stops reading holds the agent back. One that cancels the call stops the turn two seconds later, unless the
+    same request is asked again meanwhile or has an idempotency key.
+    """
     ListAgents: _grpc.UnaryUnaryMultiCallable[_agent_pb2.ListAgentsRequest, _agent_pb2.ListAgentsResponse]
     """Lists the agents this core serves."""
 
@@ -80,7 +83,10 @@ class AgentServiceAsyncStub(AgentServiceStub):
     again with the same attempt id and `resent`).
     """
     StreamTurn: _aio.UnaryStreamMultiCallable[_agent_pb2.StreamTurnRequest, _agent_pb2.StreamTurnResponse]  # type: ignore[assignment]
-    """Runs one turn and streams its reply: text as it arrives, then the completed reply, which is sent once it is stored."""
+    """Runs one turn and streams its reply while the agent makes it; the completed reply comes last, once it is stored. A
+    caller that stops reading holds the agent back. One that cancels the call stops the turn two seconds later, unless the
+    same request is asked again meanwhile or has an idempotency key.
+    """
     ListAgents: _aio.UnaryUnaryMultiCallable[_agent_pb2.ListAgentsRequest, _agent_pb2.ListAgentsResponse]  # type: ignore[assignment]
     """Lists the agents this core serves."""
 
@@ -123,7 +129,10 @@ class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _agent_pb2.StreamTurnRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_agent_pb2.StreamTurnResponse], _abc.AsyncIterator[_agent_pb2.StreamTurnResponse]]:
-        """Runs one turn and streams its reply: text as it arrives, then the completed reply, which is sent once it is stored."""
+        """Runs one turn and streams its reply while the agent makes it; the completed reply comes last, once it is stored. A
+        caller that stops reading holds the agent back. One that cancels the call stops the turn two seconds later, unless the
+        same request is asked again meanwhile or has an idempotency key.
+        """
 
     @_abc_1.abstractmethod
     def ListAgents(

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any
 
 import grpc
@@ -10,6 +11,7 @@ from greenroom.core.core import Core
 from greenroom.core.rpc import callers
 from greenroom.core.rpc.callers import principal_of
 from greenroom.core.rpc.codec import reply_to, turn_request
+from greenroom.core.rpc.streamed_turn import StreamedTurn
 from greenroom.core.rpc.turn_runner import TurnRunner
 from greenroom.core.rpc.turn_stream import TurnStream
 from greenroom.v1 import agent_pb2, agent_pb2_grpc
@@ -21,7 +23,7 @@ class AgentService(agent_pb2_grpc.AgentServiceServicer):
     def __init__(self, core: Core, runner: TurnRunner) -> None:
         self._core = core
         self._runner = runner
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         """Turns that came over streams; they outlive a stream that breaks."""
 
     async def RunTurn(self, request: agent_pb2.RunTurnRequest, context: Context) -> agent_pb2.RunTurnResponse:
@@ -32,10 +34,13 @@ class AgentService(agent_pb2_grpc.AgentServiceServicer):
         self, request: agent_pb2.StreamTurnRequest, context: Context
     ) -> AsyncIterator[agent_pb2.StreamTurnResponse]:
         turn = turn_request(request.turn, principal_of(request.turn, callers.current.get()), context.time_remaining())
-        reply = reply_to(await self._runner.run(turn, log=not callers.is_local_edge(context)))
-        if reply.text and not reply.replayed:  # a stored reply says so first
-            yield agent_pb2.StreamTurnResponse(text_delta=reply.text)
-        yield agent_pb2.StreamTurnResponse(completed=reply)
+        streamed = StreamedTurn(self._runner, turn, self._tasks, log=not callers.is_local_edge(context))
+        try:
+            async with aclosing(streamed.events()) as events:
+                async for event in events:
+                    yield event
+        finally:
+            streamed.leave()
 
     async def RunTurns(
         self, request_iterator: AsyncIterator[agent_pb2.RunTurnsRequest], context: Context

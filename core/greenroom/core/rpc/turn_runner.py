@@ -12,6 +12,9 @@ from greenroom.core.rpc.meters import Meters
 from greenroom.core.rpc.status import unexpected
 from greenroom.core.rpc.turn_log import TurnLog
 
+GRACE = 2.0
+"""Seconds for which a turn runs on whose reader has left."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -68,6 +71,15 @@ class TurnRunner:
             await self._core.turns.left(attempt_id)
         except GreenroomError as error:
             _log.warning("the reply of attempt %s could not be kept for its client: %s", attempt_id, error)
+
+    async def stopped_reading(self, attempt_id: str, turn: "asyncio.Task[TurnReply]", *, stays: bool) -> None:
+        """The reader of a stream has left (STREAM-06): the turn is stopped a little later, unless it `stays` or the same
+        request has been asked again by then."""
+        await self.left(attempt_id)
+        if not stays:
+            await asyncio.wait([turn], timeout=GRACE)
+            if not turn.done() and not self._core.turns.is_waited_for(attempt_id):
+                turn.cancel()
 
     async def drain(self, timeout: float) -> bool:
         """Refuses new turns and waits for those in flight; False when some are left after `timeout` seconds."""

@@ -1,0 +1,82 @@
+"""One turn whose reply is told while it is made: `StreamTurn`."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncGenerator
+from typing import Any
+
+from greenroom.core.feed import Begun, Event, Feed
+from greenroom.core.records import ToolCallRecord
+from greenroom.core.request import TurnReply, TurnRequest
+from greenroom.core.rpc.codec import reply_to, timestamp, tool_calls_to
+from greenroom.core.rpc.turn_runner import TurnRunner
+from greenroom.v1 import agent_pb2
+
+
+class StreamedTurn:
+    """Runs the turn in a task of its own, which outlives its reader for a while (STREAM-06)."""
+
+    def __init__(self, runner: TurnRunner, request: TurnRequest, tasks: "set[asyncio.Task[Any]]", *, log: bool) -> None:
+        if not request.attempt_id:  # it has to be known by something, should its reader leave
+            request.attempt_id = secrets.token_hex(16)
+        self._runner = runner
+        self._request = request
+        self._tasks = tasks
+        self._feed = request.feed = Feed()
+        self._told = False
+        self._turn = asyncio.create_task(runner.run(request, log=log))
+        tasks.add(self._turn)
+        self._turn.add_done_callback(self._ended)
+
+    async def events(self) -> AsyncGenerator[agent_pb2.StreamTurnResponse]:
+        """The reply as it is made, then whole. Raises what the turn raises, or `StreamBroken`."""
+        begun = False
+        while events := await self._feed.read():
+            for event in events:
+                begun = True
+                yield event_to(event)
+        reply = await self._turn
+        if not begun:
+            yield event_to(_began(reply), replayed=reply.replayed)
+        for event in self._feed.rest(reply.turn):
+            yield event_to(event)
+        yield agent_pb2.StreamTurnResponse(completed=reply_to(reply))
+        self._told = True
+
+    def leave(self) -> None:
+        """There is no reader any more."""
+        self._feed.close()
+        if not self._told and not (self._turn.done() and (self._turn.cancelled() or self._turn.exception())):
+            stays = bool(self._request.idempotency_key)
+            leaving = self._runner.stopped_reading(self._request.attempt_id, self._turn, stays=stays)
+            task = asyncio.create_task(leaving)
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    def _ended(self, turn: "asyncio.Task[TurnReply]") -> None:
+        self._tasks.discard(turn)
+        self._feed.close()
+        if not turn.cancelled():
+            turn.exception()  # whoever would have heard of it may have left
+
+
+def _began(reply: TurnReply) -> Begun:
+    session, turn = reply.session, reply.turn
+    return Begun(session.session_id, session.chat_id, turn.completion_id, session.agent, turn.created_at)
+
+
+def event_to(event: Event, *, replayed: bool = False) -> agent_pb2.StreamTurnResponse:
+    if isinstance(event, str):
+        return agent_pb2.StreamTurnResponse(text_delta=event)
+    if isinstance(event, ToolCallRecord):
+        return agent_pb2.StreamTurnResponse(tool_call=tool_calls_to([event])[0])
+    return agent_pb2.StreamTurnResponse(
+        started=agent_pb2.StreamStarted(
+            session_id=event.session_id,
+            chat_id=event.chat_id,
+            completion_id=event.completion_id,
+            started_at=timestamp(event.at),
+            agent=event.agent,
+            replayed=replayed,
+        )
+    )
