@@ -88,6 +88,20 @@ async def _published(turn: agent_pb2.RunTurnRequest) -> Answer:
     return reply_to(turn)
 
 
+def started(reply: turn_pb2.Reply) -> agent_pb2.StreamTurnResponse:
+    """How the stream of this reply begins."""
+    return agent_pb2.StreamTurnResponse(
+        started=agent_pb2.StreamStarted(
+            session_id=reply.session_id,
+            chat_id=reply.chat_id,
+            completion_id=reply.completion_id,
+            started_at=reply.created_at,
+            agent=reply.agent,
+            replayed=reply.replayed,
+        )
+    )
+
+
 @dataclass
 class FakeCore(
     agent_pb2_grpc.AgentServiceServicer,
@@ -186,9 +200,13 @@ class FakeCore(
         request: agent_pb2.StreamTurnRequest,
         context: grpc.aio.ServicerContext[agent_pb2.StreamTurnRequest, agent_pb2.StreamTurnResponse],
     ) -> AsyncIterator[agent_pb2.StreamTurnResponse]:
+        """A script's deltas come before its reply's tool calls, and are the beginning of its text."""
         self._seen(context)
         self.turns.append(request.turn)
+        said = "".join(self.deltas)
         try:
+            if said:
+                yield started(reply_to(request.turn))
             for delta in self.deltas:
                 yield agent_pb2.StreamTurnResponse(text_delta=delta)
             answer = await self.script(request.turn)
@@ -196,6 +214,13 @@ class FakeCore(
             self.stream_cancelled.set()
             raise
         if isinstance(answer, turn_pb2.Reply):
+            if not said:
+                yield started(answer)
+            for call in answer.tool_calls:
+                yield agent_pb2.StreamTurnResponse(tool_call=call)
+            assert answer.text.startswith(said)
+            if answer.text != said:
+                yield agent_pb2.StreamTurnResponse(text_delta=answer.text[len(said) :])
             yield agent_pb2.StreamTurnResponse(completed=answer)
         else:
             await context.abort_with_status(rpc_status.to_status(answer))

@@ -88,8 +88,9 @@ async def test_a_failure_after_the_first_event_is_an_event(client: httpx2.AsyncC
     core.deltas, core.script = ("Let me ", "see"), fail  # type: ignore[assignment]
     response = await client.post(PATH, json={**TURN, "stream": True})
     assert response.status_code == 200
-    [only] = events(response)
-    assert only["error"]["code"] == "server_error"
+    *told, last = events(response)
+    assert joined(told) == {"role": "assistant", "content": "Let me see"}
+    assert last["error"]["code"] == "server_error"
     assert "secret" not in response.text
 
 
@@ -281,3 +282,29 @@ async def test_the_trace_goes_where_the_request_the_key_or_the_setting_says(core
     setting = options(core.target, http=HttpOptions(rate_limit=None, tool_trace="metadata"))
     async with in_process(setting, KEYS.get) as client:
         assert await shown(client, "sk-all", None, False) == "metadata"
+
+
+async def test_a_comment_keeps_an_idle_stream_open(core: FakeCore) -> None:
+    """From then on a failure is an event: the reply has begun."""
+    gate = asyncio.Event()
+
+    async def script(turn: agent_pb2.RunTurnRequest) -> turn_pb2.Reply:
+        await gate.wait()
+        return failure(grpc.StatusCode.INTERNAL, "SERVER_ERROR")  # type: ignore[return-value]
+
+    core.script = script
+    async with (
+        served(options(core.target, http=HttpOptions(stream_ping=0.05))) as url,
+        httpx2.AsyncClient(base_url=url, timeout=10) as client,
+        client.stream("POST", PATH, json={**TURN, "stream": True}) as response,
+    ):
+        assert response.status_code == 200
+        pings = 0
+        lines = response.aiter_lines()
+        async for line in lines:
+            pings += line == ": ping"
+            if pings == 3:
+                break
+        gate.set()
+        rest = [line async for line in lines if line.startswith("data")]
+    assert json.loads(rest[-1][6:])["error"]["code"] == "server_error"

@@ -103,7 +103,14 @@ messages = [{"role": "user", "content": "What's the status of my order #12345?"}
 whole = client.chat.completions.create(model="support", messages=messages, extra_body={"session_id": "whole"})
 chunks = list(client.chat.completions.create(model="support", messages=messages, stream=True,
     extra_body={"session_id": "parts"}, stream_options={"include_usage": True}))
+helper = getattr(client.chat.completions, "stream", None) or client.beta.chat.completions.stream
+with helper(model="support", messages=messages, extra_body={"session_id": "helped"}) as stream:
+    for event in stream:
+        pass
+    folded = stream.get_final_completion().choices[0].message
 print(json.dumps({
+    "folded": folded.content,
+    "folded_tools": [call.function.name for call in folded.tool_calls],
     "text": whole.choices[0].message.content,
     "tool": whole.choices[0].message.tool_calls[0].function.name,
     "session_id": whole.model_extra["session_id"],
@@ -122,7 +129,8 @@ def test_older_lines_of_the_official_client_are_served(tmp_path: Path, line: str
     with Sandbox(tmp_path, "serve", "--port", "0", "--grpc-port", "0", "--fresh") as sandbox:
         said = httpx2.Response(200, text=environment.run(["-c", ASK, sandbox.http])).json()
     assert said["text"]
-    assert said["streamed"] == said["text"]
+    assert said["streamed"] == said["folded"] == said["text"]
+    assert said["folded_tools"] == ["get_order_status"]
     assert (said["tool"], said["session_id"], said["finish"]) == ("get_order_status", "whole", "stop")
     assert said["evaluation"]["tool_called"] == "get_order_status"
     assert said["usage"] > 0

@@ -18,8 +18,6 @@ def proved(*tests: str, waits_for: str = "") -> Entry:
     return Entry(tests, waits_for)
 
 
-STREAMING = "text that reaches the client while the agent still writes it"
-
 CONTRACT: dict[str, Entry] = {
     "CHAT-01": proved(
         "spec/test_whole_chat::test_every_published_request_is_answered_in_the_published_shape",
@@ -171,15 +169,30 @@ CONTRACT: dict[str, Entry] = {
         "edge/test_edge_streaming::test_the_trace_goes_where_the_request_the_key_or_the_setting_says",
     ),
     "STREAM-01": proved("edge/test_edge_streaming::test_a_stream_says_what_the_same_request_says_without"),
-    "STREAM-02": Entry(waits_for=STREAMING),
-    "STREAM-03": Entry(waits_for=STREAMING),
+    "STREAM-02": proved(
+        "spec/test_whole_streams::test_text_arrives_while_the_agent_writes_it",
+        "core/test_core_streamed::test_text_arrives_while_the_agent_goes_on",
+        "core/test_core_streamed::test_an_agent_says_something_before_it_calls_its_tools",
+    ),
+    "STREAM-03": proved(
+        "spec/test_whole_streams::test_the_stream_and_the_reply_are_one_thing",
+        "core/test_core_streamed::test_calls_are_told_in_the_order_in_which_they_began",
+    ),
     "STREAM-04": proved("edge/test_edge_streaming::test_a_stream_says_what_the_same_request_says_without"),
     "STREAM-05": proved("edge/test_edge_streaming::test_usage_is_one_more_chunk_when_asked_for"),
-    "STREAM-06": Entry(waits_for=STREAMING),
+    "STREAM-06": proved(
+        "spec/test_whole_streams::test_the_stream_and_the_reply_are_one_thing",
+        "spec/test_whole_streams::test_a_failure_is_an_http_error_before_the_first_event_and_an_event_after_it",
+        "spec/test_whole_streams::test_a_reader_may_leave_after_any_event",
+        "spec/test_whole_streams::test_a_reader_with_an_idempotency_key_may_leave_and_come_back",
+        "core/test_core_streamed::test_who_asks_again_in_time_keeps_the_turn_going",
+        "core/test_core_streamed::test_a_turn_that_lost_its_place_runs_anew_only_while_nothing_of_it_was_told",
+        "edge/test_edge_streaming::test_a_comment_keeps_an_idle_stream_open",
+    ),
     "STREAM-07": proved(
         "spec/test_whole_chat::test_the_official_client_talks_to_the_support_agent",
+        "spec/test_whole_streams::test_the_stream_and_the_reply_are_one_thing",
         "interop/test_installs::test_older_lines_of_the_official_client_are_served",
-        waits_for=STREAMING,
     ),
     "HEALTH-01": proved("spec/test_whole_resources::test_a_sound_sandbox_is_healthy_as_published"),
     "HEALTH-02": proved(

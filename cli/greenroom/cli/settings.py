@@ -120,6 +120,9 @@ class Settings(BaseSettings):
     session_headers: Annotated[Words, _SERVE_EDGE] = Field(
         (), description="Further headers that name the session, for instance `X-OpenWebUI-Chat-Id`."
     )
+    stream_ping: Annotated[Seconds, _SERVE_EDGE] = Field(
+        15.0, description="After so long without an event a stream gets a comment, which keeps its connection open."
+    )
     users_existing: Annotated[Literal["replace", "conflict"], _SERVE_CORE] = Field(
         "replace", description="What creating a user again with another body does: replace it, or answer 409."
     )

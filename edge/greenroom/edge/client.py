@@ -168,6 +168,8 @@ def _open_channel(options: CoreOptions) -> grpc.aio.Channel:
         ("grpc.min_reconnect_backoff_ms", 1000),
         ("grpc.max_reconnect_backoff_ms", 500),
         ("grpc.use_local_subchannel_pool", 1),
+        # Windows that grow with what the connection can carry would let a turn whose reader is slow run 4 MB ahead of it.
+        ("grpc.http2.bdp_probe", 0),
     ]
     if options.tls is None:
         return grpc.aio.insecure_channel(options.target, settings)

@@ -208,14 +208,14 @@ def from_reply(reply: turn_pb2.Reply, *, trace_in_metadata: bool = False, show_c
     )
 
 
-def calls_of(calls: Iterable[turn_pb2.ToolCall], *, indexed: bool = False) -> list[Call]:
-    """Tool calls in order of start."""
+def calls_of(calls: Iterable[turn_pb2.ToolCall], *, first_index: int | None = None) -> list[Call]:
+    """Tool calls in order of start; in a stream with their indexes, from this one on (STREAM-03)."""
     return [
         Call(
             call.id,
             "function",
             Function(call.name, call.arguments_json or "{}", msgspec.Raw(call.result_json or "null")),
-            index if indexed else None,
+            None if first_index is None else first_index + index,
             call.scripted_by or None,
         )
         for index, call in enumerate(calls)

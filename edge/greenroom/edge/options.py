@@ -45,6 +45,8 @@ class HttpOptions:
     tool_trace: ToolTrace = "message"
     session_headers: tuple[str, ...] = ()
     """Headers that name the session where body and `X-Session-Id` do not (CHAT-03)."""
+    stream_ping: float = 15.0
+    """Seconds without an event after which a stream gets a comment (STREAM-06)."""
     cors_origins: tuple[str, ...] = ()
     loopback_only: bool = False
     """Set when no key is configured: a `Host` that is not this machine gets 401 (SEC-02)."""

@@ -33,6 +33,7 @@ class ChatEndpoint:
         self._refusals = refusals
         self._max_body_bytes = options.max_body_bytes
         self._tool_trace = options.tool_trace
+        self._stream_ping = options.stream_ping
         self._session_headers = tuple(
             (name.lower().encode("latin-1"), name) for name in ("X-Session-Id", *options.session_headers)
         )
@@ -57,7 +58,7 @@ class ChatEndpoint:
             await self._answer_tool_messages(chat, turn, core, exchange, send)
         elif chat.stream:
             stream = EventStream(chat, exchange, send, trace_in_metadata=trace_in_metadata)
-            await stream.run(core.stream_turn(turn, exchange), receive)
+            await stream.run(core.stream_turn(turn, exchange), receive, ping=self._stream_ping)
         else:
             reply = await self._run(turn, core, receive)
             exchange.answered_by(reply)

@@ -1,7 +1,7 @@
-"""A reply as server-sent events (STREAM-01, 04, 05). Text comes in one piece: every chunk names ids known at the commit."""
+"""A reply as server-sent events, told while the agent makes it (STREAM-01..06)."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 import msgspec
@@ -13,8 +13,8 @@ from greenroom.edge.chat_reply import Call, ReplyMetadata, ReplyUsage
 from greenroom.edge.chat_request import ChatRequest
 from greenroom.edge.errors import SERVER_ERROR, EdgeError
 from greenroom.edge.exchange import Exchange
-from greenroom.v1.agent_pb2 import StreamTurnResponse
-from greenroom.v1.turn_pb2 import Reply
+from greenroom.v1.agent_pb2 import StreamStarted, StreamTurnResponse
+from greenroom.v1.turn_pb2 import Reply, ToolCall
 
 DONE = b"data: [DONE]\n\n"
 STREAM_HEADERS = [
@@ -60,7 +60,7 @@ class Chunk(msgspec.Struct, omit_defaults=True, kw_only=True):
 
 
 class EventStream:
-    """Writes one request's events."""
+    """Writes one request's events. A slow reader holds them up, and through the core its own agent; nobody else."""
 
     def __init__(self, chat: ChatRequest, exchange: Exchange, send: Send, *, trace_in_metadata: bool) -> None:
         self._exchange = exchange
@@ -68,15 +68,27 @@ class EventStream:
         self._trace_in_metadata = trace_in_metadata
         options = chat.stream_options
         self._include_usage = options is not None and options.include_usage is True
+        self._started: StreamStarted | None = None
+        self._opened = False
+        self._idle = True
+        """Whether nothing was written since the last look."""
+        self._calls = 0
 
-    async def run(self, events: AsyncGenerator[StreamTurnResponse], receive: Receive) -> None:
-        """Until the reply is out, or its reader has left: then the turn is cancelled."""
+    async def run(self, events: AsyncGenerator[StreamTurnResponse], receive: Receive, *, ping: float) -> None:
+        """Until the reply is out or its reader has left, which the core is told by the end of the call (STREAM-06). `ping`:
+        seconds without an event after which a comment keeps the connection open."""
         telling = asyncio.ensure_future(self._tell(events))
         leaving = asyncio.ensure_future(_left(receive))
         try:
-            await asyncio.wait({telling, leaving}, return_when=asyncio.FIRST_COMPLETED)
-            if not telling.done():
-                raise ClientDisconnect
+            while True:
+                self._idle = True
+                await asyncio.wait({telling, leaving}, timeout=ping, return_when=asyncio.FIRST_COMPLETED)
+                if telling.done():
+                    break
+                if leaving.done():
+                    raise ClientDisconnect
+                if self._idle:
+                    await self._write(b": ping\n\n")
         finally:
             leaving.cancel()
             telling.cancel()
@@ -85,73 +97,87 @@ class EventStream:
 
     async def send_stored(self, reply: Reply) -> None:
         """A reply that is there already, without its calls (CHAT-19)."""
-        await self._open()
-        await self._close(reply, None)
-
-    async def _tell(self, events: AsyncGenerator[StreamTurnResponse]) -> None:
-        """Before the core's first event a failure is a real HTTP error, after it an event (STREAM-06)."""
-        async with aclosing(events):
-            event = await anext(events, None)
-            if event is None:
-                raise EdgeError(SERVER_ERROR)
-            await self._open(replayed=event.completed.replayed)
-            try:
-                while event is not None and event.WhichOneof("event") != "completed":
-                    event = await anext(events, None)
-                if event is None:
-                    raise EdgeError(SERVER_ERROR)
-            except EdgeError as error:
-                await self._write(b"data: " + error.body(self._exchange.request_id) + b"\n\n", more=False)
-                return
-        reply = event.completed
-        self._exchange.answered_by(reply)
-        await self._close(reply, codec.calls_of(reply.tool_calls, indexed=True))
-
-    async def _open(self, *, replayed: bool = False) -> None:
-        """A replay has no text before its completed reply, so that its first event says what it is."""
-        headers = [*STREAM_HEADERS, REPLAYED] if replayed else list(STREAM_HEADERS)
-        await self._send({"type": "http.response.start", "status": 200, "headers": headers})
-
-    async def _close(self, reply: Reply, calls: list[Call] | None) -> None:
-        chunks = chunks_of(reply, calls, trace_in_metadata=self._trace_in_metadata, include_usage=self._include_usage)
-        for chunk in chunks:
-            await self._write(b"data: " + _encoder.encode(chunk) + b"\n\n", more=True)
-        await self._write(DONE, more=False)
-
-    async def _write(self, event: bytes, *, more: bool) -> None:
-        await self._send({"type": "http.response.body", "body": event, "more_body": more})
-
-
-def chunks_of(
-    reply: Reply, calls: list[Call] | None, *, trace_in_metadata: bool, include_usage: bool
-) -> Iterator[Chunk]:
-    """The reply in chunks. Joined they say what the same request says without streaming."""
-
-    def chunk(*choices: ChunkChoice) -> Chunk:
-        return Chunk(
-            id=reply.completion_id,
-            object="chat.completion.chunk",
-            created=reply.created_at.seconds,
-            model=reply.agent,
-            choices=choices,
+        self._started = StreamStarted(
             session_id=reply.session_id,
             chat_id=reply.chat_id,
+            completion_id=reply.completion_id,
+            started_at=reply.created_at,
+            agent=reply.agent,
+        )
+        await self._add(Delta(role="assistant", content=""))
+        if reply.text:
+            await self._add(Delta(content=reply.text))
+        await self._close(reply)
+
+    async def _tell(self, events: AsyncGenerator[StreamTurnResponse]) -> None:
+        """Before anything is written a failure is a real HTTP error, after it an event (STREAM-06)."""
+        try:
+            async with aclosing(events):
+                async for event in events:
+                    kind = event.WhichOneof("event")
+                    if kind == "started":
+                        self._started = event.started
+                        await self._add(Delta(role="assistant", content=""))
+                    elif kind == "text_delta":
+                        await self._add(Delta(content=event.text_delta))
+                    elif kind == "tool_call":
+                        await self._add_call(event.tool_call)
+                    elif kind == "completed":
+                        self._exchange.answered_by(event.completed)
+                        await self._close(event.completed)
+                        return
+            raise EdgeError(SERVER_ERROR)
+        except EdgeError as error:
+            if not self._opened:
+                raise
+            await self._write(b"data: " + error.body(self._exchange.request_id) + b"\n\n", more=False)
+
+    async def _add_call(self, call: ToolCall) -> None:
+        if not self._trace_in_metadata:
+            [shown] = codec.calls_of([call], first_index=self._calls)
+            self._calls += 1
+            await self._add(Delta(tool_calls=[shown]))
+
+    async def _add(self, delta: Delta) -> None:
+        await self._event(self._chunk(ChunkChoice(0, delta, None)))
+
+    async def _close(self, reply: Reply) -> None:
+        last = self._chunk(ChunkChoice(0, Delta(), "stop"))
+        trace = codec.calls_of(reply.tool_calls) if self._trace_in_metadata and reply.tool_calls else None
+        last.metadata = codec.metadata_of(reply, trace)
+        last.evaluation_metadata = msgspec.Raw(reply.evaluation_json or "{}")
+        await self._event(last)
+        if self._include_usage:
+            usage = self._chunk()
+            usage.usage = codec.usage_of(reply)
+            await self._event(usage)
+        await self._write(DONE, more=False)
+
+    def _chunk(self, *choices: ChunkChoice) -> Chunk:
+        started = self._started
+        if started is None:  # text before the core has said whose it is
+            raise EdgeError(SERVER_ERROR)
+        return Chunk(
+            id=started.completion_id,
+            object="chat.completion.chunk",
+            created=started.started_at.seconds,
+            model=started.agent,
+            choices=choices,
+            session_id=started.session_id,
+            chat_id=started.chat_id,
         )
 
-    yield chunk(ChunkChoice(0, Delta(role="assistant", content=""), None))
-    for call in () if trace_in_metadata else calls or ():
-        yield chunk(ChunkChoice(0, Delta(tool_calls=[call]), None))
-    if reply.text:
-        yield chunk(ChunkChoice(0, Delta(content=reply.text), None))
-    last = chunk(ChunkChoice(0, Delta(), "stop"))
-    trace = codec.calls_of(reply.tool_calls) if trace_in_metadata and calls else None
-    last.metadata = codec.metadata_of(reply, trace)
-    last.evaluation_metadata = msgspec.Raw(reply.evaluation_json or "{}")
-    yield last
-    if include_usage:
-        usage = chunk()
-        usage.usage = codec.usage_of(reply)
-        yield usage
+    async def _event(self, chunk: Chunk) -> None:
+        await self._write(b"data: " + _encoder.encode(chunk) + b"\n\n")
+
+    async def _write(self, event: bytes, *, more: bool = True) -> None:
+        self._idle = False
+        if not self._opened:
+            self._opened = True
+            replayed = self._started is not None and self._started.replayed
+            headers = [*STREAM_HEADERS, REPLAYED] if replayed else list(STREAM_HEADERS)
+            await self._send({"type": "http.response.start", "status": 200, "headers": headers})
+        await self._send({"type": "http.response.body", "body": event, "more_body": more})
 
 
 async def _left(receive: Receive) -> None:
