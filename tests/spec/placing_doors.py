@@ -85,7 +85,8 @@ async def http_streamed(whole: Sandbox, request: Request) -> Answer | Refusal:
     if response.status_code != 200:
         return Refusal(response.status_code)
     events = [line.removeprefix("data: ") for line in response.text.splitlines() if line.startswith("data: ")]
-    assert events.pop() == "[DONE]"
+    if (last := events.pop()) != "[DONE]":  # the reply had begun
+        return Refusal({"server_error": 500}[json.loads(last)["error"]["code"]])
     chunks = [json.loads(event) for event in events]
     deltas = [chunk["choices"][0]["delta"] for chunk in chunks]
     calls = [call for delta in deltas for call in delta.get("tool_calls", ())]

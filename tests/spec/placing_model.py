@@ -325,8 +325,10 @@ class RightAnswer:
         return None
 
     def _found_without_id(self, request: Request) -> Session | None:
-        """CHAT-14: the session opened without id that has exactly this path, at its end or forked from within."""
-        past = [word_for_word(one.users, one.reply) for one in told_apart(request.messages).past]
+        """CHAT-14: the session opened without id that has exactly this path, at its end or forked from within. Where several
+        have it that differ in what came with their turns, it is the one that always came with what the request brings."""
+        carried = told_apart(request.messages)
+        past = [word_for_word(one.users, one.reply) for one in carried.past]
         exact = [
             (turn.number == session.head, number, session, turn.number)
             for number, session in enumerate(self.sessions.values())
@@ -334,10 +336,17 @@ class RightAnswer:
             for turn in session.turns
             if [word_for_word(one.users, one.reply) for one in session.path(turn.number)] == past
         ]
+        if len({self._context_of(session, turn) for _, _, session, turn in exact}) > 1:
+            own = (tuple(carried.context),) * len(past)
+            exact = [one for one in exact if self._context_of(*one[2:]) == own]
         if not exact:
             return None
         at_end, _, session, turn_number = max(exact, key=lambda one: one[:2])
         return session if at_end else forked(session, turn_number, "")
+
+    def _context_of(self, session: Session, number: int) -> tuple[tuple[str, ...], ...]:
+        """What came with each turn of a path beside its words."""
+        return tuple(tuple(turn.context) for turn in session.path(number))
 
     def _commit(self, request: Request, due: Fresh, got: Answer) -> None:
         session, turn = due.session, due.turn
