@@ -24,6 +24,7 @@ from bench.load import Client, Load, Target, at_rate, quantiles_ms, saturate
 from bench.meter import cpu_seconds, memory_mb, tree
 from bench.placing import measure
 from bench.servers import echo, postgres, sandbox
+from bench.streams import open_streams, run_turns
 from bench.worlds import measure_worlds
 
 _RESULTS = Path(__file__).parent / "results" / "latest.json"
@@ -160,6 +161,25 @@ async def many_turns(target: Target, turns: int, sessions: int, parallel: int = 
     client.close()
 
 
+def measure_streams(report: Report, plan: Plan) -> None:
+    with sandbox(agent="bench.streaming_agent:agent") as (ours, _):
+        asyncio.run(run_turns(ours, at_once=100, rounds=1, stream=True))
+        plain = asyncio.run(run_turns(ours, at_once=100, rounds=plan.rounds * 2, stream=False))
+        streamed = asyncio.run(run_turns(ours, at_once=100, rounds=plan.rounds * 2, stream=True))
+        shown = f"{streamed.cpu_us / plain.cpu_us:.1f} × ({streamed.cpu_us:.0f} µs)"
+        report.add("CPU per streamed turn of 40 pieces / a plain one", streamed.cpu_us / plain.cpu_us, shown, "≤ 4 ×")
+        late = f"{streamed.late_p50_ms:.1f}, {streamed.late_p99_ms:.1f} ms"
+        report.add("from yield to read at 100 streams, p50 and p99", streamed.late_p99_ms, late, "p99 < 25 ms")
+        alone = asyncio.run(run_turns(ours, at_once=1, rounds=plan.rounds * 2, stream=True))
+        shown = f"{alone.late_p50_ms:.1f}, {alone.late_p99_ms:.1f} ms"
+        report.add("from yield to read, one stream, p50 and p99", alone.late_p99_ms, shown, "p99 < 5 ms")
+    with sandbox(agent="bench.streaming_agent:agent") as (ours, _):
+        asyncio.run(run_turns(ours, at_once=100, rounds=1, stream=True))
+        held, failed = asyncio.run(open_streams(ours, 1000, 10.0))
+        report.add("memory of each of 1,000 open streams", held, f"{held:.0f} KB", "< 40 KB")
+        report.add("of those that did not end well", failed, str(failed), "0")
+
+
 def measure_placing(report: Report, plan: Plan) -> None:
     """A request that is placed among many equal paths, against the same one in a session of a dozen turns."""
     with sandbox() as (ours, _):
@@ -205,6 +225,7 @@ PARTS: Mapping[str, Callable[[Report, Plan], None]] = {
     "postgres": measure_postgres,
     "long": measure_long_sessions,
     "memory": measure_memory,
+    "streams": measure_streams,
     "placing": measure_placing,
     "worlds": measure_worlds,
 }

@@ -19,14 +19,24 @@ _KEY = "bench-key-0123456789"
 
 
 @contextlib.contextmanager
-def sandbox(database: str = "", *, extra_pids: tuple[int, ...] = ()) -> Iterator[tuple[Target, float]]:
-    """`greenroom serve` with the scripted agent, keys, limits (too high to refuse), log and metrics on, and the seconds
+def sandbox(
+    database: str = "", *, extra_pids: tuple[int, ...] = (), agent: str = "bench.agent:agent"
+) -> Iterator[tuple[Target, float]]:
+    """`greenroom serve` with a scripted agent, keys, limits (too high to refuse), log and metrics on, and the seconds
     it took to be ready. No `database`: a fresh SQLite file, every commit fsynced."""
     environment = {**os.environ, "GREENROOM_API_KEYS": f"bench:chat+inspect:{_KEY}"}
     if database:
         environment["GREENROOM_DATABASE_URL"] = database
-    command = [sys.executable, "-m", "greenroom.cli", "serve", "bench.agent:agent", "--port", "0", "--grpc-port", "0"]
-    command += ["--rate-limit", "1000000/second", "--log-format", "json", *([] if database else ["--fresh"])]
+    command = [sys.executable, "-m", "greenroom.cli", "serve", agent, "--port", "0", "--grpc-port", "0"]
+    command += [
+        "--rate-limit",
+        "1000000/second",
+        "--max-in-flight",
+        "2000",
+        "--log-format",
+        "json",
+        *([] if database else ["--fresh"]),
+    ]
     with tempfile.TemporaryFile("w") as log:
         started = time.perf_counter()
         process = subprocess.Popen(command, cwd=_ROOT, env=environment, stdout=subprocess.PIPE, stderr=log, text=True)
