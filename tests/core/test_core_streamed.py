@@ -356,3 +356,17 @@ async def test_a_turn_that_lost_its_place_runs_anew_only_while_nothing_of_it_was
     assert (failure.code, failure.reason, failure.retryable) == (grpc.StatusCode.ABORTED, "STREAM_BROKEN", True)
     lost = runs = 0
     assert (await core.say("late")).text == "run 2"
+
+
+async def test_a_caller_that_does_not_wait_for_the_end_has_its_reply_all_the_same(serve: Serve, gates: Gates) -> None:
+    """The same words again are a new message, not the same request."""
+    gates["a"].set()
+    gates["b"].set()
+    core = await serve(with_generator(gates))
+    for number in range(1, 6):
+        stream = Read(core, "yes", attempt_id=f"{number:032d}")
+        while stream.kinds[-1:] != ["completed"]:
+            await stream.next()
+        stream.call.cancel()
+        await asyncio.sleep(0.01)
+        assert stream.events[-1].completed.number == number

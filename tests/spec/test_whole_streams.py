@@ -269,3 +269,10 @@ async def test_the_agent_of_the_page_streams_as_it_says(tmp_path: Path) -> None:
     async with sandbox(tmp_path, agent) as whole, reading(whole, []) as events:
         told = [content_of(event) async for event in events if event != "[DONE]"]
     assert [text for text in told if text] == ["One moment… ", "It ", "is ", "on ", "its ", "way."]
+
+
+async def test_who_has_read_a_stream_to_its_end_may_say_the_same_again(whole: Sandbox) -> None:
+    for number in range(1, 11):
+        async with reading(whole, [["say", "a"], ["add", 1]]) as events:
+            told = [event async for event in events]
+        assert told[-2]["metadata"]["turn"] == number

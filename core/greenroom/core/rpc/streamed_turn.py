@@ -12,6 +12,9 @@ from greenroom.core.rpc.codec import reply_to, timestamp, tool_calls_to
 from greenroom.core.rpc.turn_runner import TurnRunner
 from greenroom.v1 import agent_pb2
 
+_READ_WITHIN = 0.05
+"""Seconds: a caller that ends its call so soon after the last event has read it. Many do not wait for the end."""
+
 
 class StreamedTurn:
     """Runs the turn in a task of its own, which outlives its reader for a while (STREAM-06)."""
@@ -24,6 +27,8 @@ class StreamedTurn:
         self._tasks = tasks
         self._feed = request.feed = Feed()
         self._told = False
+        self._telling = float("-inf")
+        """When the last event was sent off."""
         self._turn = asyncio.create_task(runner.run(request, log=log))
         tasks.add(self._turn)
         self._turn.add_done_callback(self._ended)
@@ -40,13 +45,16 @@ class StreamedTurn:
             yield event_to(_began(reply), replayed=reply.replayed)
         for event in self._feed.rest(reply.turn):
             yield event_to(event)
+        self._telling = asyncio.get_running_loop().time()
         yield agent_pb2.StreamTurnResponse(completed=reply_to(reply))
         self._told = True
 
     def leave(self) -> None:
         """There is no reader any more."""
         self._feed.close()
-        if not self._told and not (self._turn.done() and (self._turn.cancelled() or self._turn.exception())):
+        if self._told or asyncio.get_running_loop().time() - self._telling < _READ_WITHIN:
+            return
+        if not (self._turn.done() and (self._turn.cancelled() or self._turn.exception())):
             stays = bool(self._request.idempotency_key)
             leaving = self._runner.stopped_reading(self._request.attempt_id, self._turn, stays=stays)
             task = asyncio.create_task(leaving)

@@ -110,7 +110,9 @@ class EventStream:
         await self._close(reply)
 
     async def _tell(self, events: AsyncGenerator[StreamTurnResponse]) -> None:
-        """Before anything is written a failure is a real HTTP error, after it an event (STREAM-06)."""
+        """Before anything is written a failure is a real HTTP error, after it an event (STREAM-06). The call to the core is
+        read to its end: one that is broken off says that the reader has left."""
+        reply: Reply | None = None
         try:
             async with aclosing(events):
                 async for event in events:
@@ -123,10 +125,11 @@ class EventStream:
                     elif kind == "tool_call":
                         await self._add_call(event.tool_call)
                     elif kind == "completed":
-                        self._exchange.answered_by(event.completed)
-                        await self._close(event.completed)
-                        return
-            raise EdgeError(SERVER_ERROR)
+                        reply = event.completed
+            if reply is None:
+                raise EdgeError(SERVER_ERROR)
+            self._exchange.answered_by(reply)
+            await self._close(reply)
         except EdgeError as error:
             if not self._opened:
                 raise
