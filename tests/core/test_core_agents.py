@@ -20,7 +20,7 @@ from greenroom.core.plain import WorldError, to_json
 from greenroom.core.rpc.server import CoreServer, Listeners
 from greenroom.core.rpc.watchdog import Watchdog
 from greenroom.core.served import Served
-from greenroom.sdk import Agent, Reply, Turn, World, tool
+from greenroom.sdk import Agent, Call, Reply, Turn, Usage, World, tool
 from greenroom.sdk import AgentError as PublicAgentError
 from greenroom.sdk.testing import play
 from greenroom.storage import open_store
@@ -265,3 +265,51 @@ def test_what_holds_itself_is_no_json_and_the_message_says_so() -> None:
     with pytest.raises(WorldError, match=r"the value is not JSON: maximum recursion depth exceeded"):
         to_json(deep)
     assert to_json({"a": [1, None, "ä"]}) == '{"a":[1,null,"ä"]}'
+
+
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+@pytest.mark.parametrize(("given", "seen"), [(TRACE, TRACE), ("", ""), ("a\r\nb: c", ""), (TRACE + "x", "")])
+async def test_the_trace_of_a_request_reaches_the_agent_and_its_tools(serve: Serve, given: str, seen: str) -> None:
+    @tool
+    def ask(call: Call) -> str:
+        """Says what it would pass on."""
+        return call.traceparent
+
+    agent = Agent("tracing", tools=[ask])
+
+    @agent.reply
+    async def reply(turn: Turn) -> str:
+        return json.dumps([turn.traceparent, await turn.call(ask)])
+
+    core = await serve(agent)
+    assert json.loads((await core.say("hi", traceparent=given)).text) == [seen, seen]
+
+
+async def test_what_a_model_has_counted_is_the_usage(serve: Serve) -> None:
+    async def reply(turn: Turn) -> Any:
+        turn.say("Well, ")
+        match turn.text:
+            case "counted":
+                return Reply("hello", usage=Usage(prompt_tokens=812, completion_tokens=40))
+            case "wrong":
+                return Reply("hello", usage=Usage(prompt_tokens=-1, completion_tokens=40))
+        return Reply("")
+
+    core = await serve(as_agent(reply, "counting"))
+    used = (await core.say("counted")).usage
+    assert (used.prompt_tokens, used.completion_tokens) == (812, 40)
+    [turn] = (await core.turns()).turns
+    assert turn.reply.usage == used
+    assert (await core.say("by the rule")).usage.completion_tokens == 2
+    assert (await core.refuses("wrong")).reason == "AGENT_FAILED"
+
+
+async def test_no_usage_is_zero(serve: Serve) -> None:
+    async def reply(turn: Turn) -> str:
+        return ""
+
+    used = (await (await serve(as_agent(reply, "silent"))).say("")).usage
+    assert used.prompt_tokens > 0
+    assert used.completion_tokens == 1

@@ -100,7 +100,8 @@ async def test_a_wrong_method_is_405_whatever_the_scope(keyed: httpx2.AsyncClien
 async def test_the_core_is_told_who_calls(keyed: httpx2.AsyncClient, core: FakeCore) -> None:
     trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
     headers = {**bearer("sk-trace"), "x-request-id": "my-request", "traceparent": trace}
-    await keyed.post(PATH, json=TURN, headers=headers)
+    answer = await keyed.post(PATH, json=TURN, headers=headers)
+    assert answer.headers["traceparent"] == trace
     turn = core.turns[-1]
     assert (turn.caller.namespace, turn.caller.key_name) == ("team-a", "tracer")
     assert (turn.request_id, turn.traceparent) == ("my-request", trace)
@@ -110,8 +111,9 @@ async def test_the_core_is_told_who_calls(keyed: httpx2.AsyncClient, core: FakeC
     told = core.metadata[-1]
     assert (told["greenroom-namespace"], told["greenroom-key"]) == ("team-a", "tracer")
     assert (told["x-request-id"], told["traceparent"]) == ("my-request", trace)
-    await keyed.post(PATH, json=TURN, headers={**headers, "traceparent": "garbage"})
+    answer = await keyed.post(PATH, json=TURN, headers={**headers, "traceparent": "garbage"})
     assert core.turns[-1].traceparent == ""
+    assert "traceparent" not in answer.headers
 
 
 async def test_the_edge_presents_its_own_key_to_the_core(core: FakeCore) -> None:

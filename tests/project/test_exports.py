@@ -18,6 +18,7 @@ EXPORTS = {
         "ToolError",
         "ToolFailed",
         "Turn",
+        "Usage",
         "User",
         "World",
         "WorldError",

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -23,16 +23,26 @@ from greenroom.core.turn import Turn
 
 
 @dataclass(frozen=True, slots=True)
+class Usage:
+    """The tokens that a model has counted: of all that it was sent in the turn, and of all that it wrote."""
+
+    prompt_tokens: int
+    completion_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """What an agent answers.
 
     `confidence` is 0 to 1, or None when it states none. `evaluation` is what the agent says of its own turn, for the
-    evaluator; it is laid over what Greenroom derives from the record (CHAT-09).
+    evaluator; it is laid over what Greenroom derives from the record (CHAT-09). `usage` is what its model has counted;
+    None leaves it to Greenroom's own rule (docs/usage.md).
     """
 
     text: str
     confidence: float | None = None
     evaluation: Mapping[str, Any] | None = None
+    usage: Usage | None = None
 
 
 Form = Literal["coroutine", "generator", "plain"]
@@ -215,7 +225,13 @@ def _finished(answer: Any, turn: Turn, name: str) -> Reply:
         raise AgentError(f"agent {name} answered with a {type(answer).__name__}, not with a Reply or a str")
     if reply.confidence is not None and not 0 <= reply.confidence <= 1:
         raise AgentError(f"agent {name}: confidence {reply.confidence} is not between 0 and 1")
+    if (used := reply.usage) is not None and not (_is_count(used.prompt_tokens) and _is_count(used.completion_tokens)):
+        raise AgentError(f"agent {name}: {used} is no count of tokens")
     text = "".join((*turn.said, reply.text)) if turn.said else reply.text
     if turn.said or not text.isascii():
-        return Reply(well_formed(text), reply.confidence, reply.evaluation)
+        return replace(reply, text=well_formed(text))
     return reply
+
+
+def _is_count(tokens: object) -> bool:
+    return type(tokens) is int and 0 <= tokens < 2**31

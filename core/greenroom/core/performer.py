@@ -40,7 +40,7 @@ class Performer:
         if request.timeout is not None:
             time_left = min(time_left, request.timeout - waited / 1e9)
         scene = set_scene(plan, served.agent, scenario, time_left)
-        turn = Turn(scene, served.backstage, request.feed)
+        turn = Turn(scene, served.backstage, request.feed, request.traceparent)
         try:
             reply = await bounded(produce(served.agent, turn, served.executor), time_left)
             turn.toolbox.end()
@@ -48,7 +48,7 @@ class Performer:
                 raise turn.toolbox.refused
             calls = turn.toolbox.records
             evaluation = self._evaluation.of(calls, plan.depth + 1, reply.evaluation)
-            state = turn.state_after()
+            state, used = turn.state_after(), reply.usage
             check_reply(limits.reply_bytes, reply.text, evaluation, calls)
             if size_of(state) > limits.reply_bytes:
                 raise LimitExceeded(f"turn.state may be {limits.reply_bytes} bytes of JSON at most")
@@ -60,7 +60,8 @@ class Performer:
                 state_json=state,
                 changes=turn.world_turn.changes(),
                 seen_json=seen_json(scene, scenario.instructions),
-                prompt_tokens=prompt_tokens(plan, scene),
+                prompt_tokens=prompt_tokens(plan, scene) if used is None else used.prompt_tokens,
+                completion_tokens=usage.of_reply(reply.text) if used is None else used.completion_tokens,
                 waited_us=waited // 1000,
                 ran_us=(perf_counter_ns() - turn.started_ns) // 1000,
             )

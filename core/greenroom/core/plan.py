@@ -140,7 +140,7 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     changes: tuple[Change, ...]
     seen_json: str
     prompt_tokens: int
-    """Those of all that the agent saw."""
+    completion_tokens: int
     waited_us: int
     ran_us: int
 
@@ -335,7 +335,7 @@ def _turn_record(plan: Plan, outcome: Outcome, completion_id: str, duration_us: 
         seen_json=outcome.seen_json,
         scenario_applied=_scenario_applied(plan),
         prompt_tokens=outcome.prompt_tokens,
-        completion_tokens=usage.tokens(outcome.text),
+        completion_tokens=outcome.completion_tokens,
         state_json=outcome.state_json,
         changes=outcome.changes,
         tool_calls=outcome.tool_calls,

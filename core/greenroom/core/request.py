@@ -12,6 +12,7 @@ from greenroom.core.limits import Limits
 from greenroom.core.records import History, Message, ScenarioRef, SessionRecord, ToolCallRecord, TurnRecord
 
 _OUTSIDE_PATHS = frozenset("/?#%")
+_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _USER_ID = re.compile(r"[A-Za-z0-9_\-.:@+]{1,64}")
 
 
@@ -43,6 +44,8 @@ class TurnRequest(msgspec.Struct, kw_only=True, gc=False):
     """How often the client has sent this request before."""
     refused_at_us: int = 0
     """When a repeated request was first refused before it came here, in microseconds since 1970; 0: not known."""
+    traceparent: str = ""
+    """W3C trace context of the caller."""
     feed: Feed | None = None
     """Where the reply is told while it is made."""
 
@@ -69,6 +72,11 @@ class TurnReply(msgspec.Struct, frozen=True, gc=False):
     @property
     def created_at(self) -> datetime:
         return self.turn.created_at
+
+
+def sane_trace(traceparent: str) -> str:
+    """W3C trace context as it may stand in a header; else "", as its rules ask for."""
+    return traceparent if traceparent and _TRACEPARENT.fullmatch(traceparent) else ""
 
 
 def check_id(value: str, field: str) -> str:

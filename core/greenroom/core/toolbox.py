@@ -57,7 +57,7 @@ class Execution:
     def call(self) -> Call:
         """What the tool may know of its call."""
         turn = self.turn
-        return Call(self._id, turn.call_key(self._number), self._name, turn.number, turn.time_left)
+        return Call(self._id, turn.call_key(self._number), self._name, turn.number, turn.time_left, turn.traceparent)
 
     def record(self, result: str, ok: bool, changes: tuple[Change, ...] = ()) -> ToolCallRecord:
         """The call as it is stored; it is over now."""

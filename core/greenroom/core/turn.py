@@ -78,10 +78,12 @@ class Backstage:
 class Turn(Injectable):
     """One turn: what the user just said, all that is known, and the means to act. Valid until its agent returns."""
 
-    def __init__(self, scene: Scene, backstage: Backstage, feed: Feed | None = None) -> None:
+    def __init__(self, scene: Scene, backstage: Backstage, feed: Feed | None = None, traceparent: str = "") -> None:
         self.scene = scene
         self.feed = feed
         """Where the reply is told while it is made, if anybody reads along."""
+        self.traceparent = traceparent
+        """W3C trace context of the request, to be passed on to what the agent calls; "" for none."""
         self.limits = backstage.limits
         self.started_ns = perf_counter_ns()
         self.world_turn: WorldTurn = scene.world

@@ -14,6 +14,11 @@ def tokens(text: str) -> int:
     return (size + 3) // 4
 
 
+def of_reply(text: str) -> int:
+    """The tokens of a reply. One that says nothing took one to say so."""
+    return tokens(text) or 1
+
+
 def of_texts(texts: Iterable[str]) -> int:
     """The tokens of whole messages."""
     total = 0

@@ -15,7 +15,7 @@ async def reply(turn: Turn) -> Reply:
     return Reply(f"It is {order['status']}.", confidence=0.9)
 """
 
-from greenroom.core.agent import Agent, AgentError, Reply
+from greenroom.core.agent import Agent, AgentError, Reply, Usage
 from greenroom.core.conversation import Conversation
 from greenroom.core.plain import WorldError
 from greenroom.core.records import Message
@@ -34,6 +34,7 @@ __all__ = [
     "ToolError",
     "ToolFailed",
     "Turn",
+    "Usage",
     "User",
     "World",
     "WorldError",

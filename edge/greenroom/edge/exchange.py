@@ -54,6 +54,8 @@ class Exchange:
         self.request_id = mint() if given is None else given.decode("ascii")
         self.traceparent = traceparent(self.headers.get(b"traceparent"))
         self.out_headers: list[Header] = [(b"x-request-id", self.request_id.encode())]
+        if self.traceparent:
+            self.out_headers.append((b"traceparent", self.traceparent.encode()))
         self.route = ""
         self.status = 0
         self.received = 0

@@ -17,7 +17,7 @@ from greenroom.core.records import (
     TurnRecord,
     UserRecord,
 )
-from greenroom.core.request import Principal, TurnReply, TurnRequest
+from greenroom.core.request import Principal, TurnReply, TurnRequest, sane_trace
 from greenroom.v1 import agent_pb2, session_pb2, turn_pb2, user_pb2
 
 
@@ -36,6 +36,7 @@ def turn_request(proto: agent_pb2.RunTurnRequest, principal: Principal, timeout:
         timeout=timeout,
         retry_count=proto.retry_count,
         refused_at_us=proto.refused_at_us,
+        traceparent=sane_trace(proto.traceparent),
     )
 
 
