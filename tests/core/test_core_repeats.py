@@ -432,3 +432,16 @@ async def test_a_key_of_more_than_a_day_ago_opens_a_session_of_its_own(tmp_path:
         new = await core.say("hello", sid="", idempotency_key="k")
         assert old.session_id != new.session_id
         assert (new.number, new.replayed) == (1, False)
+
+
+@pytest.mark.parametrize(("held_us", "counts"), [(60_000_000, [1, 2]), (0, [1, 2, 3])])
+async def test_a_request_that_was_overtaken_by_its_own_retry_is_answered_and_not_run(
+    serve: Serve, held_us: int, counts: list[int]
+) -> None:
+    """Its edge held it while its core was away; the client has asked another one meanwhile, and gone on."""
+    core = await serve(Gated().agent)
+    assert (await core.say("yes", attempt_id="b" * 32, retry_count=2)).number == 1
+    assert (await core.say("no", attempt_id="c" * 32)).number == 2
+    late = await core.say("yes", attempt_id="a" * 32, retry_count=1, held_us=held_us)
+    assert late.replayed == bool(held_us)
+    assert [turn.number for turn in (await core.turns()).turns] == counts

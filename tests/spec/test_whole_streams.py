@@ -276,3 +276,18 @@ async def test_who_has_read_a_stream_to_its_end_may_say_the_same_again(whole: Sa
         async with reading(whole, [["say", "a"], ["add", 1]]) as events:
             told = [event async for event in events]
         assert told[-2]["metadata"]["turn"] == number
+
+
+async def test_what_is_stored_after_its_reader_has_left_is_kept_for_the_same_request(
+    whole: Sandbox, speaker: Speaker
+) -> None:
+    script = [["add", 1], ["say", "a"], ["wait"]]
+    async with reading(whole, script) as events:
+        assert await next_text(events) == "a"
+    await until(lambda: not any(flight.waiting for flight in whole.core.turns._repeats.flights.values()))
+    speaker.gate.set()
+    await until(lambda: speaker.ended == ["done"])
+    again = await whole.post({**body_of(json.dumps(script)), "session_id": "s1"})
+    assert again.headers["idempotency-replayed"] == "true"
+    assert again.json()["metadata"]["turn"] == 1
+    assert speaker.ended == ["done"]

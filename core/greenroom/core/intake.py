@@ -27,6 +27,8 @@ class Intake(msgspec.Struct):
     minted: bool
     found: "Found | None" = None
     """Where the conversation of a request without session id was found (CHAT-14)."""
+    sent_us: int = 0
+    """When it was sent, as far as that is known, in microseconds since 1970."""
     key_source: tuple[str, bytes] | None = None
     """What the keys of its tool calls are made from: the same when it has to be run once more."""
 

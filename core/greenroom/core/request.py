@@ -44,6 +44,8 @@ class TurnRequest(msgspec.Struct, kw_only=True, gc=False):
     """How often the client has sent this request before."""
     refused_at_us: int = 0
     """When a repeated request was first refused before it came here, in microseconds since 1970; 0: not known."""
+    held_us: int = 0
+    """How long it had been on its way when it came here, in microseconds."""
     traceparent: str = ""
     """W3C trace context of the caller."""
     feed: Feed | None = None

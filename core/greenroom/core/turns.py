@@ -124,6 +124,7 @@ class Turns:
     async def _fly(self, flight: Flight, intake: Intake, arrived: int) -> TurnReply:
         """The reply, also for those who joined."""
         began_us = time.time_ns() // 1000
+        intake.sent_us = began_us - intake.request.held_us
         try:
             reply = await self._admitted(intake, arrived)
         except BaseException as error:
@@ -214,12 +215,24 @@ class Turns:
                 live.undelivered = await store.is_undelivered(live.record, last.number)
             if live.undelivered:
                 return await self._give_again(live.record, last, intake)
+        overtaken_by = self._overtaken(intake, live)
+        if overtaken_by is not None:
+            return await self._give_again(live.record, overtaken_by, intake)
         if request.retry_count or head >= 0:
             turn = await store.find_request(live.record, intake.request_hash)
             if turn is not None:
                 meanwhile = 0 <= head < turn.number  # another process was asked the same at the same time
                 if meanwhile or self._is_repeated(turn, intake):
                     return await self._give_again(live.record, turn, intake)
+        return None
+
+    def _overtaken(self, intake: Intake, live: Live) -> TurnRecord | None:
+        """The turn of the same request, when that was sent again and answered while this one was on its way."""
+        for turn in reversed(live.branch.path):
+            if int(turn.created_at.timestamp() * 1e6) < intake.sent_us:
+                return None
+            if turn.request_hash == intake.request_hash:
+                return turn
         return None
 
     async def _under_key(self, intake: Intake) -> TurnReply | None:

@@ -223,6 +223,7 @@ class TurnStream:
         now = asyncio.get_running_loop().time()
         self._outbox.clear()
         for waiting in self._waiting.values():
+            waiting.turn.held_us = int((now - waiting.deadline + self._timeout) * 1_000_000)
             if waiting.written:
                 waiting.turn.resent = True
                 waiting.turn.timeout_ms = max(1, int((waiting.deadline - now) * 1000))

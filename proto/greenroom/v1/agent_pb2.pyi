@@ -41,6 +41,7 @@ class RunTurnRequest(_message.Message):
     TIMEOUT_MS_FIELD_NUMBER: _builtins.int
     RETRY_COUNT_FIELD_NUMBER: _builtins.int
     REFUSED_AT_US_FIELD_NUMBER: _builtins.int
+    HELD_US_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     """1 to 128 printable characters without / ? # %. Empty: a new session is opened and its id returned."""
     user_id: _builtins.str
@@ -73,6 +74,10 @@ class RunTurnRequest(_message.Message):
     """For a repeated request: when it was refused before it reached a core for the first time, in microseconds since 1970.
     A turn that was committed before that is not its own. 0: not known.
     """
+    held_us: _builtins.int
+    """How long ago the caller got the request, in microseconds, where it could not pass it on at once. The same request may
+    have been answered elsewhere meanwhile: a turn that was committed since then is its own.
+    """
     @_builtins.property
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[_turn_pb2.Message]:
         """What the client sent, in order. The last message is the user's, or all are system messages (the agent opens)."""
@@ -100,10 +105,11 @@ class RunTurnRequest(_message.Message):
         timeout_ms: _builtins.int = ...,
         retry_count: _builtins.int = ...,
         refused_at_us: _builtins.int = ...,
+        held_us: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["caller", b"caller"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_id", b"attempt_id", "caller", b"caller", "idempotency_key", b"idempotency_key", "messages", b"messages", "metadata_json", b"metadata_json", "options_json", b"options_json", "refused_at_us", b"refused_at_us", "request_id", b"request_id", "resent", b"resent", "retry_count", b"retry_count", "session_id", b"session_id", "timeout_ms", b"timeout_ms", "traceparent", b"traceparent", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_id", b"attempt_id", "caller", b"caller", "held_us", b"held_us", "idempotency_key", b"idempotency_key", "messages", b"messages", "metadata_json", b"metadata_json", "options_json", b"options_json", "refused_at_us", b"refused_at_us", "request_id", b"request_id", "resent", b"resent", "retry_count", b"retry_count", "session_id", b"session_id", "timeout_ms", b"timeout_ms", "traceparent", b"traceparent", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -36,6 +36,7 @@ def turn_request(proto: agent_pb2.RunTurnRequest, principal: Principal, timeout:
         timeout=timeout,
         retry_count=proto.retry_count,
         refused_at_us=proto.refused_at_us,
+        held_us=proto.held_us,
         traceparent=sane_trace(proto.traceparent),
     )
 

@@ -58,7 +58,11 @@ class ChatEndpoint:
             await self._answer_tool_messages(chat, turn, core, exchange, send)
         elif chat.stream:
             stream = EventStream(chat, exchange, send, trace_in_metadata=trace_in_metadata)
-            await stream.run(core.stream_turn(turn, exchange), receive, ping=self._stream_ping)
+            try:
+                await stream.run(core.stream_turn(turn, exchange), receive, ping=self._stream_ping)
+            except ClientDisconnect:
+                core.turns.left(turn.attempt_id)  # the core may have told it all
+                raise
         else:
             reply = await self._run(turn, core, receive)
             exchange.answered_by(reply)

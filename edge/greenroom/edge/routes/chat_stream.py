@@ -73,12 +73,14 @@ class EventStream:
         self._idle = True
         """Whether nothing was written since the last look."""
         self._calls = 0
+        self._leaving: asyncio.Future[None] | None = None
+        """Done when the reader has left."""
 
     async def run(self, events: AsyncGenerator[StreamTurnResponse], receive: Receive, *, ping: float) -> None:
         """Until the reply is out or its reader has left, which the core is told by the end of the call (STREAM-06). `ping`:
         seconds without an event after which a comment keeps the connection open."""
         telling = asyncio.ensure_future(self._tell(events))
-        leaving = asyncio.ensure_future(_left(receive))
+        leaving = self._leaving = asyncio.ensure_future(_left(receive))
         try:
             while True:
                 self._idle = True
@@ -129,6 +131,8 @@ class EventStream:
             if reply is None:
                 raise EdgeError(SERVER_ERROR)
             self._exchange.answered_by(reply)
+            if self._leaving is not None and self._leaving.done():
+                raise ClientDisconnect
             await self._close(reply)
         except EdgeError as error:
             if not self._opened:
