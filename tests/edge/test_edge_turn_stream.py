@@ -82,6 +82,7 @@ async def test_a_turn_whose_stream_broke_is_sent_again_as_the_same_attempt(
     assert first[0].attempt_id == first[1].attempt_id
     assert [one.resent for one in first] == [False, True]
     assert [one.timeout_ms > 0 for one in first] == [False, True]
+    assert [one.held_us > 0 for one in first] == [False, True]
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -111,6 +112,8 @@ async def test_callers_wait_while_the_core_restarts(tmp_path: Path, stream: bool
             assert (await reading).status_code == 404
         resent = {one.session_id: one.resent for one in second.turns}
         assert resent["s"]
+        [early] = first.turns
+        assert all(one.held_us > early.held_us for one in second.turns)  # the core is told how old they are
         assert {one.attempt_id for one in first.turns} <= {one.attempt_id for one in second.turns}
     await second.stop()
 

@@ -143,9 +143,8 @@ class Toolbox:
             self._over = True
             for number, running in self._running.items():
                 self._fail(number, running, *failure_of(asyncio.CancelledError(), None), cut_off=True)
-            del (
-                self._turn
-            )  # which holds this: in a circle, nothing of the turn would be freed before the next collection
+            # The turn holds this: in a circle, nothing of it would be freed before the garbage is next collected.
+            del self._turn
 
     def _fail(self, number: int, running: Execution, kind: str, message: str, *, cut_off: bool) -> None:
         self._turn.world_turn.undo(running.writer, cut_off=cut_off)

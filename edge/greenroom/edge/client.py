@@ -143,6 +143,7 @@ class CoreClient:
                     raise self._told(error) from None
                 await self._give_up(error, deadline, unseen=not turn.resent)
                 turn.resent = True
+                turn.held_us = int((loop.time() - deadline + self._turn_timeout) * 1_000_000)
 
     async def _give_up(self, error: grpc.aio.AioRpcError, deadline: float, *, unseen: bool = False) -> None:
         """Raises what the caller is told, or returns after a pause when it is worth another try."""
