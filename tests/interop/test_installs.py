@@ -1,20 +1,15 @@
 """Installed as its users install it: into environments of their own, beside packages with names like ours."""
 
-import os
 import subprocess
 import sys
-import venv
-from collections.abc import Sequence
 from pathlib import Path
 
 import httpx2
 import pytest
+from python_environment import LONG, Environment
 from running_sandbox import PATIENCE, Sandbox
 
 ROOT = Path(__file__).parents[2]
-LONG = 600.0
-"""Seconds; an installation downloads."""
-
 MY_AGENT = """
 from core.data import ANSWER
 from edge import NAME
@@ -26,29 +21,6 @@ agent = Agent(NAME)
 def reply(turn: Turn) -> str:
     return ANSWER
 """
-
-
-class Environment:
-    """A virtual environment with what is installed into it."""
-
-    def __init__(self, folder: Path, *requirements: str) -> None:
-        venv.create(folder, with_pip=True)
-        self.python = str(folder / "bin" / "python")
-        self.run(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", *requirements])
-
-    def run(self, arguments: Sequence[str], cwd: Path | None = None, **settings: str) -> str:
-        done = subprocess.run(
-            [self.python, *arguments],
-            cwd=cwd,
-            env={**os.environ, **settings},
-            capture_output=True,
-            text=True,
-            timeout=LONG,
-            stdin=subprocess.DEVNULL,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
 
 
 @pytest.fixture(scope="module")

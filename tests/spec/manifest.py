@@ -167,6 +167,7 @@ CONTRACT: dict[str, Entry] = {
         "spec/test_whole_chat::test_tool_calls_stand_in_the_metadata_where_that_is_asked_for",
         "spec/test_whole_chat::test_our_own_reply_sent_back_is_accepted_and_a_tool_loop_ends_by_itself",
         "edge/test_edge_streaming::test_the_trace_goes_where_the_request_the_key_or_the_setting_says",
+        "interop/test_node_client::test_its_tool_runner_ends_by_itself_and_runs_nothing_when_the_trace_stands_in_the_metadata",
     ),
     "STREAM-01": proved("edge/test_edge_streaming::test_a_stream_says_what_the_same_request_says_without"),
     "STREAM-02": proved(
@@ -193,6 +194,7 @@ CONTRACT: dict[str, Entry] = {
         "spec/test_whole_chat::test_the_official_client_talks_to_the_support_agent",
         "spec/test_whole_streams::test_the_stream_and_the_reply_are_one_thing",
         "interop/test_installs::test_older_lines_of_the_official_client_are_served",
+        "interop/test_node_client::test_its_streaming_helper_folds_all_but_the_results_of_the_calls",
     ),
     "HEALTH-01": proved("spec/test_whole_resources::test_a_sound_sandbox_is_healthy_as_published"),
     "HEALTH-02": proved(
