@@ -33,6 +33,7 @@ CONTRACT: dict[str, Entry] = {
         "spec/test_whole_chat::test_null_and_empty_mean_absent_and_unknown_fields_are_no_matter",
         "edge/test_edge_bodies::test_the_session_is_named_in_one_of_four_ways",
         "edge/test_edge_bodies::test_openais_user_stands_in",
+        "spec/test_known_exchanges::test_coval_opens_a_session_and_names_it_from_then_on",
     ),
     "CHAT-04": proved(
         "spec/test_whole_chat::test_our_own_reply_sent_back_is_accepted_and_a_tool_loop_ends_by_itself",
@@ -73,6 +74,7 @@ CONTRACT: dict[str, Entry] = {
         "spec/test_whole_chat::test_system_messages_are_context",
         "core/test_core_transcript::test_for_a_last_message_client_the_latest_system_messages_hold_until_replaced",
         "agents/test_support_tools::test_documents_of_the_session_are_found_before_the_policies",
+        "spec/test_known_exchanges::test_promptfoo_with_stateful_true_sends_its_last_message_and_the_system_prompt_once",
     ),
     "CHAT-12": proved(
         "spec/test_turn_cases::test_the_same_turns_have_the_same_answers_through_every_door",
@@ -89,6 +91,7 @@ CONTRACT: dict[str, Entry] = {
         "spec/test_placing_reads::test_the_current_branch_is_found_however_many_others_say_the_same",
         "spec/test_whole_chat::test_a_transcript_goes_on_goes_back_and_starts_over_with_its_world",
         "core/test_core_transcript::test_a_client_that",
+        "spec/test_known_exchanges::test_a_reply_that_promptfoo_made_a_string_of_is_still_the_turn_it_was",
     ),
     "CHAT-14": proved(
         "spec/test_whole_retries::test_the_official_client_keeps_its_conversation_without_a_session_id",
@@ -99,6 +102,7 @@ CONTRACT: dict[str, Entry] = {
         "core/test_core_forks::test_two_that_differ_in_anything_but_their_words_are_never_taken_for_each_other",
         "core/test_core_forks::test_many_clients_with_the_same_words_each_have_a_session_of_their_own",
         "core/test_core_forks::test_one_that_was_closed_or_deleted_is_not_gone_on_with",
+        "spec/test_known_exchanges::test_promptfoo_with_stateful_false_sends_everything_and_no_id",
     ),
     "CHAT-15": proved(
         "core/test_core_attempts::test_an_attempt_that_is_sent_again_is_found_and_not_run_again",
@@ -155,6 +159,7 @@ CONTRACT: dict[str, Entry] = {
         "core/test_core_killed::test_a_core_killed_while_it_commits_has_each_turn_whole_or_not_at_all",
         "core/test_core_world::test_what_a_failed_call_wrote_is_undone_whatever_it_was",
         "core/test_core_attempts::test_a_calls_key_is_the_same_on_every_attempt_and_its_own",
+        "spec/test_known_exchanges::test_galtea_retries_after_a_500_and_its_turn_counts_once",
     ),
     "CHAT-18": proved(
         "spec/test_whole_chat::test_a_turn_past_its_deadline_is_504_and_not_to_be_retried",
@@ -168,6 +173,8 @@ CONTRACT: dict[str, Entry] = {
         "spec/test_whole_chat::test_our_own_reply_sent_back_is_accepted_and_a_tool_loop_ends_by_itself",
         "edge/test_edge_streaming::test_the_trace_goes_where_the_request_the_key_or_the_setting_says",
         "interop/test_node_client::test_its_tool_runner_ends_by_itself_and_runs_nothing_when_the_trace_stands_in_the_metadata",
+        "spec/test_known_exchanges::test_open_webui_runs_the_calls_again_and_is_given_the_text",
+        "spec/test_known_exchanges::test_promptfoo_reads_plain_text_where_the_calls_stand_in_the_metadata",
     ),
     "STREAM-01": proved("edge/test_edge_streaming::test_a_stream_says_what_the_same_request_says_without"),
     "STREAM-02": proved(

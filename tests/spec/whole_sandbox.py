@@ -135,7 +135,12 @@ def text_of(reply: Any) -> str:
 
 @asynccontextmanager
 async def sandbox(
-    folder: Path, agent: Agent | None = None, limits: Limits | None = None, database: str = "", **options: Any
+    folder: Path,
+    agent: Agent | None = None,
+    limits: Limits | None = None,
+    database: str = "",
+    http: HttpOptions | None = None,
+    **options: Any,
 ) -> AsyncIterator[Sandbox]:
     """Serves the agent, or a puppet, until the context ends; on a SQLite file in the folder if no database is named."""
     puppet, limits = Puppet(), limits or Limits()
@@ -151,7 +156,7 @@ async def sandbox(
     edge = EdgeOptions(
         core=CoreOptions(target=f"127.0.0.1:{server.port}", turn_timeout=limits.turn_timeout),
         version="1.2.3",
-        http=HttpOptions(rate_limit=None),
+        http=http or HttpOptions(rate_limit=None),
         health_interval=0.02,
     )
     config = uvicorn.Config(create_app(edge, None), host="127.0.0.1", port=0, log_config=None, access_log=False)
