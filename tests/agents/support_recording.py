@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from greenroom.agents.support import agent
+from greenroom.core.agents import Agents
 from greenroom.core.core import Core
 from greenroom.core.limits import Limits
 from greenroom.core.records import Message
@@ -71,7 +72,7 @@ async def play_sessions(
     """Plays the sessions in this order, so many at a time, on a store of their own. A client that carries its history
     sends the replies that it got, or with `recorded` those of the recording."""
     limits = Limits()
-    core = Core(Served(agent, "support", limits), open_store(url), limits)
+    core = Core(Agents([Served(agent, "support", limits)]), open_store(url), limits)
     await core.start()
     room = asyncio.Semaphore(together)
 

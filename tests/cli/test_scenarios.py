@@ -125,6 +125,36 @@ def test_mistakes_are_told_in_the_log_and_the_rest_is_served(folder: Path) -> No
         assert "2 scenarios loaded from 2 files, with 2 mistakes" in events(sandbox)
 
 
+def test_of_several_agents_each_has_its_scenarios(folder: Path) -> None:
+    (folder / "scenarios" / "ours.yaml").write_text("id: both\n")
+    (folder / "scenarios" / "counts.yaml").write_text(f"agent: counting:agent\n{returning(41)}")
+    (folder / "scenarios" / "other.yaml").write_text("id: fixed\nagent: suport\n")
+    with Sandbox(folder, "serve", "support", "counting:agent", *SERVE[2:]) as sandbox:
+        assert sandbox.addresses["agent"] == "support,counting:agent"
+        models = httpx2.get(f"{sandbox.http}/v1/models").json()["data"]
+        assert [model["id"] for model in models] == ["support", "counting:agent"]
+        for model, scenario, found in [
+            ("support", "both", True),
+            ("counting:agent", "both", True),
+            ("counting:agent", "fixed", True),
+            ("support", "fixed", False),
+        ]:
+            body = {
+                "messages": [{"role": "user", "content": "hi"}],
+                "model": model,
+                "metadata": {"scenario_id": scenario},
+            }
+            answer = httpx2.post(f"{sandbox.http}/v1/chat/completions", json=body, timeout=PATIENCE).json()
+            assert (answer["model"], answer["metadata"]["scenario"]["found"]) == (model, found)
+        assert "agent counting:agent, 3 scenarios loaded from 2 files, with 0 mistakes" in events(sandbox)
+        assert "scenario: scenarios/other.yaml:2: agent: no agent suport is served; did you mean support?" in events(
+            sandbox
+        )
+        (folder / "scenarios" / "new.yaml").write_text(f"agent: counting:agent\n{returning(42, 'new')}")
+        sandbox.process.send_signal(signal.SIGHUP)
+        until(lambda: "agent counting:agent, 4 scenarios loaded from 3 files, with 0 mistakes" in events(sandbox))
+
+
 def test_where_it_is_strict_an_unknown_id_is_400_with_the_nearest(folder: Path) -> None:
     (folder / "scenarios" / "good.yaml").write_text(returning(41))
     with Sandbox(folder, *SERVE, "--scenarios-strict") as sandbox:

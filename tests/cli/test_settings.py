@@ -51,6 +51,8 @@ def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) ->
         ("max_body", "64KiB", 65536),
         ("max_body", "1048576", 1048576),
         ("session_headers", "X-A, X-B", ("X-A", "X-B")),
+        ("agent", "support", ("support",)),
+        ("agent", "support, my_agent:agent", ("support", "my_agent:agent")),
         ("rate_limit", "off", "off"),
         ("rate_limit", "600/minute", "600/minute"),
         ("log_bodies", "true", True),
@@ -75,6 +77,7 @@ def test_values_are_read_as_people_write_them(
         ("log_format", "xml", "'json' or 'console'"),
         ("tls_cert", "/no/such/file", "cannot read /no/such/file"),
         ("max_in_flight", "0", "greater than or equal to 1"),
+        ("agents_strict", "perhaps", "valid boolean"),
     ],
 )
 @pytest.mark.parametrize("source", ["flag", "environment", "file"])
@@ -96,6 +99,13 @@ def test_a_wrong_value_is_named_with_its_source_and_what_would_be_right(
     assert str(caught.value).startswith(f"{name} (from {shown}): ")
     assert right in str(caught.value)
     assert repr(text) in str(caught.value)
+
+
+@pytest.mark.parametrize(("agents", "right"), [("a:x,b:y,a:x", "a:x is named twice"), (",", "at least 1 item")])
+def test_agents_are_one_or_several_each_once(agents: str, right: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GREENROOM_AGENT", agents)
+    with pytest.raises(WrongSetting, match=right):
+        load({})
 
 
 def test_a_wrong_secret_is_named_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from greenroom.core.agent import Agent
+from greenroom.core.agents import Agents
 from greenroom.core.core import Core
 from greenroom.core.limits import Limits
 from greenroom.core.ports import Store
@@ -55,7 +56,7 @@ def database(folder: Path) -> str:
 
 def make_core(agent: Agent, store: Store, limits: Limits | None = None, **options: Any) -> Core:
     limits = limits or Limits()
-    return Core(Served(agent, agent.name, limits), store, limits, **options)
+    return Core(Agents([Served(agent, agent.name, limits)]), store, limits, **options)
 
 
 def conversation(*texts: str) -> list[turn_pb2.Message]:

@@ -191,7 +191,7 @@ async def test_a_retry_without_session_id_finds_the_turn_that_its_conversation_g
 
 def with_scenarios(agent: Agent, core: Running) -> None:
     """Serves further scenarios beside the default one, as files would bring them."""
-    served = core.core.served
+    served = core.core.agents.default
     seed = served.scenarios.default.seed
     late = ClockRule(datetime(2030, 5, 1, tzinfo=UTC))
     others = [
@@ -205,7 +205,7 @@ async def test_a_session_that_starts_over_may_start_in_another_scenario(serve: S
     agent = diary()
     core = await serve(agent)
     with_scenarios(agent, core)
-    for scenario in core.core.served.scenarios:
+    for scenario in core.core.agents.default.scenarios:
         await core.core.store.put_seed(scenario.seed.sha, scenario.seed.text)
         await core.core.store.put_seed(scenario.sha, scenario.text)
     one = await core.say("a", metadata_json='{"scenario_id":"late"}')

@@ -326,7 +326,7 @@ async def test_two_cores_on_one_database_answer_the_same_request_once(tmp_path: 
     url = database(tmp_path)
     async with running(gated.agent, url) as one:
         await one.say("hello")
-        twin = type(one.core)(one.core.served, one.core.store, one.core.limits)
+        twin = type(one.core)(one.core.agents, one.core.store, one.core.limits)
         first = asyncio.ensure_future(one.core.turns.run(asked("wait", attempt_id="a")))
         second = asyncio.ensure_future(twin.turns.run(asked("wait", attempt_id="b")))
         other = asyncio.ensure_future(twin.turns.run(asked("wait too", attempt_id="c")))
@@ -345,7 +345,7 @@ async def test_a_turn_that_lost_its_place_to_another_writer_runs_again_with_the_
     gated = Gated()
     async with running(gated.agent, database(tmp_path)) as one:
         await one.say("hello")
-        twin = type(one.core)(one.core.served, one.core.store, one.core.limits)
+        twin = type(one.core)(one.core.agents, one.core.store, one.core.limits)
         slow = asyncio.ensure_future(one.core.turns.run(asked("wait")))
         await until(lambda: gated.inside == 1)
         await twin.turns.run(asked("meanwhile"))
@@ -362,7 +362,7 @@ async def test_a_turn_whose_repetition_was_answered_elsewhere_does_not_run_again
     gated = Gated()
     async with running(gated.agent, database(tmp_path)) as one:
         await one.say("hello")
-        twin = type(one.core)(one.core.served, one.core.store, one.core.limits)
+        twin = type(one.core)(one.core.agents, one.core.store, one.core.limits)
         slow = asyncio.ensure_future(one.core.turns.run(asked("wait")))
         await until(lambda: gated.inside == 1)
         repeated = asyncio.ensure_future(twin.turns.run(asked("wait", retry_count=1)))
@@ -399,7 +399,7 @@ class Overtaken:
 async def test_an_idempotency_key_without_session_id_opens_one_session_on_two_cores(tmp_path: Path) -> None:
     gated = Gated()
     async with running(gated.agent, database(tmp_path)) as one:
-        twin = type(one.core)(one.core.served, one.core.store, one.core.limits)
+        twin = type(one.core)(one.core.agents, one.core.store, one.core.limits)
         calls = [
             asyncio.ensure_future(core.turns.run(asked("wait", sid="", idempotency_key="k", attempt_id=f"{number}")))
             for number, core in enumerate((one.core, twin, one.core))

@@ -82,8 +82,8 @@ MISTAKES = [
     ("id: s\ntitel: x\n", "s.yaml:2: titel: there is no such key; did you mean title?"),
     (
         "id: s\nzzz: x\n",
-        "s.yaml:2: zzz: there is no such key; the keys here are id, title, extends, world, patch, clock, user,"
-        " instructions, tools",
+        "s.yaml:2: zzz: there is no such key; the keys here are id, title, agent, extends, world, patch, clock,"
+        " user, instructions, tools",
     ),
     ("id: s\n\ntitle:\n", "s.yaml:3: title: has no value; give one, or leave the key out"),
     ("id: s\ntitle: [a]\n", "s.yaml:2: title: a text is needed, not a list"),

@@ -10,6 +10,7 @@ import pytest
 from core_running import asked, make_core, until
 from pydantic import BaseModel
 
+from greenroom.core.agents import Agents
 from greenroom.core.core import Core
 from greenroom.core.errors import InvalidRequest, TurnTimeout
 from greenroom.core.limits import Limits
@@ -168,7 +169,7 @@ async def test_a_delay_counts_against_the_tools_own_timeout() -> None:
 async def test_a_delay_ends_with_its_turn() -> None:
     sources = [scenario(tools={"status": [{"delay": "1h"}]})]
     limits = Limits(turn_timeout=0.05)
-    core = Core(Served(calling(), "calling", limits, sources), MemoryStore(), limits)
+    core = Core(Agents([Served(calling(), "calling", limits, sources)]), MemoryStore(), limits)
     await core.start()
     with pytest.raises(TurnTimeout):
         await core.turns.run(asked(STATUS, metadata_json='{"scenario_id":"s"}'))
@@ -304,11 +305,11 @@ async def test_the_count_is_the_same_in_a_session_that_is_read_again() -> None:
     store, limits = MemoryStore(), Limits()
     answers = []
     for _ in range(4):
-        core = Core(Served(calling(), "calling", limits, sources), store, limits)
-        await core.served.start(store)
+        core = Core(Agents([Served(calling(), "calling", limits, sources)]), store, limits)
+        await core.agents.default.start(store)
         reply = await core.turns.run(asked(STATUS, metadata_json='{"scenario_id":"s"}'))
         answers.append(json.loads(reply.turn.reply)[0])
-        await core.served.stop()
+        await core.agents.default.stop()
     assert answers == [{"status": "new"}, {"status": "new"}, "third", {"status": "new"}]
 
 
@@ -411,7 +412,7 @@ async def test_a_scenario_is_read_back_as_it_was_stored() -> None:
 async def test_sessions_keep_the_scenario_that_they_began_with(tmp_path: Path) -> None:
     file = tmp_path / "s.yaml"
     store, limits = MemoryStore(), Limits()
-    core = Core(Served(calling(), "calling", limits, [Folder(tmp_path)]), store, limits)
+    core = Core(Agents([Served(calling(), "calling", limits, [Folder(tmp_path)])]), store, limits)
     await core.start()
 
     async def answer(sid: str) -> tuple[Any, bool]:
@@ -420,17 +421,17 @@ async def test_sessions_keep_the_scenario_that_they_began_with(tmp_path: Path) -
 
     assert await answer("before") == ({"status": "new"}, False)
     file.write_text("{id: s, tools: {status: [{return: one}]}}")
-    assert (await core.served.reload(store)).mistakes == ()
+    assert (await core.agents.default.reload(store)).mistakes == ()
     assert await answer("one") == ("one", True)
     file.write_text("{id: s, tools: {status: [{return: two}]}}")
-    await core.served.reload(store)
+    await core.agents.default.reload(store)
     assert [await answer(sid) for sid in ("before", "one", "two")] == [
         ({"status": "new"}, False),
         ("one", True),
         ("two", True),
     ]
     file.unlink()
-    await core.served.reload(store)
+    await core.agents.default.reload(store)
     assert await answer("two") == ("two", True)
     assert await answer("three") == ({"status": "new"}, False)
     await core.stop()
@@ -521,7 +522,7 @@ async def test_equal_worlds_are_kept_once(tmp_path: Path) -> None:
 async def test_where_it_is_strict_an_unknown_id_is_refused_with_the_nearest() -> None:
     sources = [[{"id": "payment_down"}, {"id": "payment_slow"}]]
     limits = Limits()
-    core = Core(Served(calling(), "calling", limits, sources, strict=True), MemoryStore(), limits)
+    core = Core(Agents([Served(calling(), "calling", limits, sources, strict=True)]), MemoryStore(), limits)
     await core.start()
     with pytest.raises(InvalidRequest) as refused:
         await core.turns.run(asked("[]", metadata_json='{"scenario_id":"payment_donw"}'))

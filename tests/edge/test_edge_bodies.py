@@ -107,7 +107,8 @@ async def test_null_empty_and_unknown_are_accepted(
     assert response.status_code == 200, response.text
     turn = core.turns[-1]
     assert (turn.session_id, turn.user_id) == ("", "")
-    assert turn.options_json == ('{"model":"gpt-4o","temperature":0.2}' if "model" in more else "")
+    assert turn.options_json == ('{"model":"gpt-4o","temperature":0.2,"tools":[]}' if "model" in more else "")
+    assert turn.agent == more.get("model", "")
 
 
 @pytest.mark.parametrize("depth", [1, 50, 99])

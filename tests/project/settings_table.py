@@ -15,7 +15,7 @@ def table() -> str:
     for name, field in Settings.model_fields.items():
         cells = (
             f"`{name}`",
-            f"`{flag_of(name)}`" if flag_of(name) else ("`[AGENT]`" if name == "agent" else "none"),
+            f"`{flag_of(name)}`" if flag_of(name) else ("`[AGENT]...`" if name == "agent" else "none"),
             ", ".join(f"`{variable}`" for variable in variables_of(name)),
             default(field.default),
             ", ".join(commands(name)),
@@ -35,6 +35,8 @@ def default(value: object) -> str:
         value = value.get_secret_value()
     if value in (None, "", ()):
         return ""
+    if isinstance(value, tuple):
+        value = ",".join(value)
     if isinstance(value, bool):
         return "on" if value else "off"
     if isinstance(value, int) and value >= 1024 and value % 1024 == 0:

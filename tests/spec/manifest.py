@@ -34,6 +34,8 @@ CONTRACT: dict[str, Entry] = {
         "edge/test_edge_bodies::test_the_session_is_named_in_one_of_four_ways",
         "edge/test_edge_bodies::test_openais_user_stands_in",
         "spec/test_known_exchanges::test_coval_opens_a_session_and_names_it_from_then_on",
+        "spec/test_several_agents::test_what_clients_ask_of_a_model_reaches_the_agent",
+        "spec/test_several_agents::test_where_it_is_strict_an_unknown_model_is_404",
     ),
     "CHAT-04": proved(
         "spec/test_whole_chat::test_our_own_reply_sent_back_is_accepted_and_a_tool_loop_ends_by_itself",
@@ -47,6 +49,8 @@ CONTRACT: dict[str, Entry] = {
         "spec/test_whole_chat::test_the_published_exchanges_come_out_as_published",
         "core/test_core_sessions::test_usage_counts_four_bytes_a_token_and_four_tokens_a_message",
         "edge/test_edge_resources::test_the_agents_are_models",
+        "spec/test_several_agents::test_the_model_picks_one_and_the_reply_says_who",
+        "spec/test_several_agents::test_all_are_listed_the_default_first",
     ),
     "CHAT-06": proved(
         "spec/test_whole_chat::test_a_minted_session_id_continues_the_conversation_and_its_chat_id_stays",
@@ -103,6 +107,7 @@ CONTRACT: dict[str, Entry] = {
         "core/test_core_forks::test_many_clients_with_the_same_words_each_have_a_session_of_their_own",
         "core/test_core_forks::test_one_that_was_closed_or_deleted_is_not_gone_on_with",
         "spec/test_known_exchanges::test_promptfoo_with_stateful_false_sends_everything_and_no_id",
+        "spec/test_several_agents::test_a_conversation_without_id_goes_on_with_the_agent_that_is_asked",
     ),
     "CHAT-15": proved(
         "core/test_core_attempts::test_an_attempt_that_is_sent_again_is_found_and_not_run_again",

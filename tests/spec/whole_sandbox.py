@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ import httpx2
 import uvicorn
 
 from greenroom.core.agent import Agent
+from greenroom.core.agents import Agents
 from greenroom.core.core import Core
 from greenroom.core.limits import Limits
 from greenroom.core.rpc.server import CoreServer, Listeners
@@ -140,13 +141,16 @@ async def sandbox(
     limits: Limits | None = None,
     database: str = "",
     http: HttpOptions | None = None,
+    *,
+    others: Sequence[Agent] = (),
+    strict: bool = False,
     **options: Any,
 ) -> AsyncIterator[Sandbox]:
     """Serves the agent, or a puppet, until the context ends; on a SQLite file in the folder if no database is named."""
     puppet, limits = Puppet(), limits or Limits()
     agent = agent or puppet.agent
     core = Core(
-        Served(agent, agent.name, limits),
+        Agents([Served(one, one.name, limits) for one in (agent, *others)], strict=strict),
         open_store(database or f"sqlite:///{folder}/sandbox.db", wait_seconds=0.3),
         limits,
         **options,

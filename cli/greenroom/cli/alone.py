@@ -27,7 +27,7 @@ def core_alone(flags: Mapping[str, Any]) -> None:
     def ready(addresses: Addresses) -> None:
         said = {name: value for name, value in addresses.items() if not name.endswith("_port")}
         database = hide_password(settings.database_url.get_secret_value())
-        announce("greenroom core")({**said, "agent": settings.agent, "database": database})
+        announce("greenroom core")({**said, "agent": ",".join(settings.agent), "database": database})
 
     run(process.serve, ready, grace=settings.drain_timeout + GRACE)
 

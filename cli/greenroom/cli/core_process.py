@@ -1,4 +1,4 @@
-"""The core's process: an agent, its store and the gRPC server around them."""
+"""The core's process: its agents, their store and the gRPC server around them."""
 
 import asyncio
 import contextlib
@@ -16,6 +16,7 @@ from greenroom.cli.scenarios import Reloads, scenario_sources, tell
 from greenroom.cli.settings import Settings
 from greenroom.cli.setup import key_ring, set_up_log
 from greenroom.core.agent import AgentError
+from greenroom.core.agents import Agents
 from greenroom.core.core import Core
 from greenroom.core.errors import StoreUnavailable
 from greenroom.core.limits import Limits
@@ -92,20 +93,23 @@ class CoreProcess:
                 if hasattr(settings, field.name)
             }
         )
-        agent = load_agent(settings.agent)
-        try:
-            sources = scenario_sources(settings)
-            served = Served(agent, settings.agent, limits, sources, strict=settings.scenarios_strict)
-        except AgentError as problem:
-            raise CannotStart(f"agent {settings.agent}: {problem}") from None
-        tell(served.loaded)
+        agents = Agents([self._served(name, limits) for name in settings.agent], strict=settings.agents_strict)
+        tell(agents)
         return Core(
-            served,
+            agents,
             store,
             limits,
             replace_existing_users=settings.users_existing == "replace",
             evaluation_keys=settings.evaluation_keys,
         )
+
+    def _served(self, name: str, limits: Limits) -> Served:
+        settings = self._settings
+        agent = load_agent(name)
+        try:
+            return Served(agent, name, limits, scenario_sources(settings), strict=settings.scenarios_strict)
+        except AgentError as problem:
+            raise CannotStart(f"agent {name}: {problem}") from None
 
     def _listeners(self) -> Listeners:
         settings = self._settings

@@ -60,4 +60,6 @@ def _default(value: Any) -> str:
     if value in (None, (), False, ""):
         return ""
     shown = value.get_secret_value() if hasattr(value, "get_secret_value") else value
+    if isinstance(shown, tuple):
+        shown = ",".join(shown)
     return f" (default: {shown})" if shown else ""

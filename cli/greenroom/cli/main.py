@@ -26,11 +26,12 @@ app.add_typer(keys_app, name="keys")
 app.add_typer(sessions, name="sessions")
 app.add_typer(scenarios, name="scenarios")
 
-AGENT = Annotated[
-    str | None,
+AGENTS = Annotated[
+    list[str] | None,
     typer.Argument(
-        metavar="AGENT",
-        help="`support` (the default), or `module:attribute` from the current folder [GREENROOM_AGENT]",
+        metavar="[AGENT]...",
+        help="`support` (the default), or `module:attribute` from the current folder; of several, `model` picks one"
+        " [GREENROOM_AGENT]",
         show_default=False,
     ),
 ]
@@ -39,20 +40,20 @@ FRESH = Annotated[bool, typer.Option("--fresh", help="Use a throw-away database,
 
 @app.command()
 @takes_settings("serve")
-def serve(agent: AGENT = None, fresh: FRESH = False, **flags: str) -> None:
-    """Serve an agent: HTTP and gRPC, two supervised processes, every turn stored."""
+def serve(agents: AGENTS = None, fresh: FRESH = False, **flags: str) -> None:
+    """Serve agents: HTTP and gRPC, two supervised processes, every turn stored."""
     from greenroom.cli.serve import serve_both  # noqa: PLC0415  # each command imports what it alone needs
 
-    serve_both({**flags, **({"agent": agent} if agent else {})}, fresh=fresh)
+    serve_both({**flags, **({"agent": tuple(agents)} if agents else {})}, fresh=fresh)
 
 
 @app.command()
 @takes_settings("core")
-def core(agent: AGENT = None, **flags: str) -> None:
-    """Serve the core alone: the agent, its sessions and the gRPC services."""
+def core(agents: AGENTS = None, **flags: str) -> None:
+    """Serve the core alone: agents, their sessions and the gRPC services."""
     from greenroom.cli.alone import core_alone  # noqa: PLC0415
 
-    core_alone({**flags, **({"agent": agent} if agent else {})})
+    core_alone({**flags, **({"agent": tuple(agents)} if agents else {})})
 
 
 @app.command()

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from greenroom.cli.settings import Settings
 from greenroom.core.agent import AgentError
+from greenroom.core.agents import Agents
 from greenroom.core.core import Core
 from greenroom.core.errors import StoreUnavailable
-from greenroom.core.scenario_files.load import Loaded
+from greenroom.core.scenario_files.mistake import meant
 from greenroom.core.scenario_files.sources import Folder, Source
 
 logger = logging.getLogger(__name__)
@@ -22,17 +23,26 @@ def scenario_sources(settings: Settings) -> list[Source]:
     return [Folder(Path.cwd() / _FOLDER, optional=True) if named is None else Folder(named)]
 
 
-def tell(loaded: Loaded) -> None:
+def tell(agents: Agents) -> None:
     """Says in the log what was loaded and what was wrong."""
-    for mistake in loaded.mistakes:
-        logger.warning("scenario: %s", mistake)
-    if loaded.files or loaded.mistakes:
-        logger.info(
-            "%d scenarios loaded from %d files, with %d mistakes",
-            len(list(loaded.scenarios)),
-            loaded.files,
-            len(loaded.mistakes),
-        )
+    served = list(agents)
+    for one in served:
+        whose = f"agent {one.id}, " if len(served) > 1 else ""
+        loaded = one.loaded
+        for mistake in loaded.mistakes:
+            logger.warning("%sscenario: %s", whose, mistake)
+        if loaded.files or loaded.mistakes:
+            count = len(list(loaded.scenarios))
+            logger.info(
+                "%s%d scenarios loaded from %d files, with %d mistakes",
+                whose,
+                count,
+                loaded.files,
+                len(loaded.mistakes),
+            )
+    elsewhere = {id: mistake for one in served for id, mistake in one.loaded.elsewhere.items()}
+    for id in elsewhere.keys() - {one.id for one in served}:
+        logger.warning("scenario: %s%s", elsewhere[id], meant(id, [one.id for one in served]))
 
 
 class Reloads:
@@ -52,7 +62,9 @@ class Reloads:
         while self._again:
             self._again = False
             try:
-                tell(await self._core.served.reload(self._core.store))
+                for one in self._core.agents:
+                    await one.reload(self._core.store)
+                tell(self._core.agents)
             except AgentError as problem:
                 logger.error("the scenarios stay as they were: %s", problem)
             except StoreUnavailable as problem:

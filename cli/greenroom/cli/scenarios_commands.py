@@ -16,7 +16,12 @@ scenarios = typer.Typer(help="Scenario files: check, list, show, schema.", no_ar
 
 AGENT = Annotated[
     str,
-    typer.Option("--agent", metavar="AGENT", help="Whose tools they script [GREENROOM_AGENT]", show_default=False),
+    typer.Option(
+        "--agent",
+        metavar="AGENT",
+        help="Whose tools they script; the first that is served where none is given [GREENROOM_AGENT]",
+        show_default=False,
+    ),
 ]
 
 
@@ -92,12 +97,13 @@ def _load(agent: str, flags: dict[str, Any]) -> "Loaded":
     from greenroom.core.served import check_tools  # noqa: PLC0415
 
     settings = load({**flags, **({"agent": agent} if agent else {})})
-    found = load_agent(settings.agent)
+    name = settings.agent[0]
+    found = load_agent(name)
     try:
         check_tools(found)
-        return load_scenarios(found, scenario_sources(settings))
+        return load_scenarios(found, scenario_sources(settings), name)
     except AgentError as problem:
-        raise CannotStart(f"agent {settings.agent}: {problem}") from None
+        raise CannotStart(f"agent {name}: {problem}") from None
 
 
 def _document(loaded: "Loaded") -> str:

@@ -85,7 +85,7 @@ class _Pair:
             {
                 "http": f"{scheme}://{shown(self._settings.host, self._http_port)}",
                 **{name: value for name, value in self._core.items() if not name.endswith("_port")},
-                "agent": self._settings.agent,
+                "agent": ",".join(self._settings.agent),
                 "database": hide_password(self._settings.database_url.get_secret_value()),
             }
         )

@@ -42,8 +42,14 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="forbid", validate_default=False)
 
-    agent: Annotated[str, Row(takes=("serve", "core"), flag="")] = Field(
-        "support", description="The agent to serve: `support`, or `module:attribute` from the current folder."
+    agent: Annotated[Words, Row(takes=("serve", "core"), flag="")] = Field(
+        ("support",),
+        min_length=1,
+        description="The agents to serve, separated by commas: `support`, or `module:attribute` from the current folder."
+        " A request's `model` picks one when a session starts; the first is the default.",
+    )
+    agents_strict: Annotated[bool, _SERVE_CORE] = Field(
+        False, description="Answer 404 to a `model` that names no agent, instead of letting the default one reply."
     )
 
     host: Annotated[str, _SERVE_EDGE] = Field("127.0.0.1", description="Address for HTTP.")
@@ -165,6 +171,14 @@ class Settings(BaseSettings):
     log_redact: Annotated[Words, _ALL] = Field(
         (), description="Names of fields that are redacted wherever they are logged."
     )
+
+    @field_validator("agent")
+    @classmethod
+    def _agents_are_named_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        twice = next((name for name in value if value.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"{twice} is named twice")
+        return value
 
     @field_validator("api_keys")
     @classmethod

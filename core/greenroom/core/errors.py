@@ -83,6 +83,10 @@ class ToolNotFound(NotFound):
     reason = "TOOL_NOT_FOUND"
 
 
+class AgentNotFound(NotFound):
+    reason = "AGENT_NOT_FOUND"
+
+
 class Conflict(GreenroomError):
     status = "FAILED_PRECONDITION"
     reason = "CONFLICT"

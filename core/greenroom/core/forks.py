@@ -51,5 +51,5 @@ def traces(
     if not session.minted or (before is not None and before.inputs_hash is None):
         return None, None
     earlier = START if before is None or before.inputs_hash is None else before.inputs_hash
-    whose = conversation_hash(path_hash, session.namespace, session.opened_by, session.user_id)
+    whose = conversation_hash(path_hash, session.namespace, session.opened_by, session.user_id, session.agent)
     return whose, rolled(earlier, *inputs)

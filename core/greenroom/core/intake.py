@@ -56,8 +56,8 @@ def read_request(request: TurnRequest, limits: Limits) -> Intake:
     check_id(request.user_id, "user_id")
     if len(request.idempotency_key) > 255:
         raise InvalidRequest("idempotency_key: 255 characters at most", field="idempotency_key")
-    metadata = read_object(request.metadata_json, "metadata", limits)
-    read_object(request.options_json, "options", limits)
+    metadata = read_object(request.metadata_json, "metadata", limits.metadata_bytes)
+    read_object(request.options_json, "options", limits.options_bytes)
     attempt_id = request.attempt_id or secrets.token_hex(16)
     principal = request.principal
     idempotency_key = ""
@@ -101,7 +101,7 @@ def request_hash(request: TurnRequest) -> bytes:
 def nameless_hash(request: TurnRequest) -> bytes:
     """What makes two requests without session id the same: whose they are, and all they say."""
     principal = request.principal
-    whole = [principal.namespace, principal.key_name, request.metadata_json]
+    whole = [principal.namespace, principal.key_name, request.agent, request.metadata_json]
     return _hashed([*whole, request_hash(request).hex()])
 
 

@@ -26,5 +26,6 @@ class Limits:
     tool_result_bytes: int = 1024 * 1024
     reply_bytes: int = 4 * 1024 * 1024
     metadata_bytes: int = 64 * 1024
+    options_bytes: int = 1024 * 1024
     cache_bytes: int = 64 * 1024 * 1024
     """Sessions kept in memory between turns; what is dropped is read again."""

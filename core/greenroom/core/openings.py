@@ -25,37 +25,39 @@ class Openings:
     """Opens sessions."""
 
     def __init__(self, parts: Parts) -> None:
-        self._served = parts.served
+        self._agents = parts.agents
         self._store = parts.store
         self._users = parts.users
         self._limits = parts.limits
 
     async def create(
-        self, principal: Principal, session_id: str, user_id: str, metadata_json: str
+        self, principal: Principal, session_id: str, user_id: str, metadata_json: str, agent_id: str = ""
     ) -> tuple[SessionRecord, bool]:
-        """Opens a session; True when it is new. Raises `UserMismatch` when it exists for another user."""
-        metadata = read_object(metadata_json, "metadata", self._limits)
+        """Opens a session; True when it is new. `agent_id`: whom it is for, as a turn asks for it. Raises `UserMismatch`
+        when it exists for another user, and `AgentNotFound`."""
+        served = self._agents.asked(agent_id) if agent_id else self._agents.default
+        metadata = read_object(metadata_json, "metadata", self._limits.metadata_bytes)
         opening = self._opening(principal, session_id, user_id, metadata_json)
         known = await self._known(opening)
         if known is not None:
             return known, False
         user = await self._user(opening)
-        start = self._served.begin(asked_scenario(metadata) or scenario_of_user(user))
-        return await self._insert(opening, new_session(opening, self._served.id, start), user)
+        start = served.begin(asked_scenario(metadata) or scenario_of_user(user))
+        return await self._insert(opening, new_session(opening, served.id, start), user)
 
     async def fork(
         self, principal: Principal, session_id: str, user_id: str, metadata_json: str, origin: Origin
     ) -> tuple[SessionRecord, bool]:
         """A new session with the past, state and world of its origin, for the same user and with the same metadata unless
         others are given. Raises `SessionNotFound`, `TurnNotFound`, `UserMismatch`."""
-        read_object(metadata_json, "metadata", self._limits)
+        read_object(metadata_json, "metadata", self._limits.metadata_bytes)
         source, number = await self._find(principal, origin)
         opening = self._opening(principal, session_id, user_id or source.user_id, metadata_json or source.metadata_json)
         known = await self._known(opening)
         if known is not None:
             return known, False
         path = (await self._store.load_path(source, number, whole=True)).turns
-        session = forked(new_session(opening, self._served.id, source.start), source, path)
+        session = forked(new_session(opening, source.agent, source.start), source, path)
         return await self._insert(opening, session, await self._user(opening), copied_path(path, session))
 
     def _opening(self, principal: Principal, session_id: str, user_id: str, metadata_json: str) -> Opening:

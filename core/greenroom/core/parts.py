@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
+from greenroom.core.agents import Agents
 from greenroom.core.branch import Cache
 from greenroom.core.evaluation import Evaluation
 from greenroom.core.limits import Limits
 from greenroom.core.ports import Store
-from greenroom.core.served import Served
 from greenroom.core.tickets import Tickets
 from greenroom.core.users import Users
 
@@ -15,7 +15,7 @@ from greenroom.core.users import Users
 class Parts:
     """Made once by `Core`."""
 
-    served: Served
+    agents: Agents
     store: Store
     users: Users
     cache: Cache

@@ -25,7 +25,7 @@ class Performer:
     """Runs the agent of planned turns. Nothing of a turn is in its session when this is done, or fails."""
 
     def __init__(self, parts: Parts) -> None:
-        self._served = parts.served
+        self._agents = parts.agents
         self._store = parts.store
         self._limits = parts.limits
         self._evaluation = parts.evaluation
@@ -33,7 +33,8 @@ class Performer:
     async def perform(self, plan: Plan, arrived: int) -> Outcome:
         """What the turn came to. Raises a `GreenroomError`; the attempt is then kept as evidence. `arrived`: when its
         request did, by `perf_counter_ns`."""
-        served, limits, request = self._served, self._limits, plan.intake.request
+        limits, request = self._limits, plan.intake.request
+        served = self._agents.of(plan.session.agent)
         scenario = await served.scenario_of(plan.start, self._store)
         waited = perf_counter_ns() - arrived
         time_left = limits.turn_timeout

@@ -12,6 +12,8 @@ from greenroom.core.parts import Parts
 from greenroom.core.plain import to_json
 from greenroom.core.plan import Opening, Plan, new_session, plan_turn, scenario_of_user
 from greenroom.core.records import History, SessionRecord, UserRecord
+from greenroom.core.request import TurnRequest
+from greenroom.core.served import Served
 from greenroom.core.transcript import (
     START,
     Placed,
@@ -28,7 +30,7 @@ class Planner:
     """Decides with what the store knows; it writes nothing."""
 
     def __init__(self, parts: Parts) -> None:
-        self._served = parts.served
+        self._agents = parts.agents
         self._store = parts.store
         self._users = parts.users
         self._limits = parts.limits
@@ -44,7 +46,8 @@ class Planner:
         request = intake.request
         principal = request.principal
         path_hash = prefix_hashes(intake.carried.past)[-1][1]
-        wanted = conversation_hash(path_hash, principal.namespace, principal.key_name, request.user_id)
+        agent = self._asked(request).id
+        wanted = conversation_hash(path_hash, principal.namespace, principal.key_name, request.user_id, agent)
         same = [one for one in await self._store.find_conversations(wanted) if one.session.user_id == request.user_id]
         if len({one.inputs_hash for one in same}) > 1:
             own = inputs_hash(intake)
@@ -57,13 +60,18 @@ class Planner:
         intake.session_id = chosen.session.session_id
 
     async def plan(self, intake: Intake, live: Live | None) -> Plan:
-        """Raises `Conflict`s."""
+        """Raises `Conflict`s, and `AgentNotFound`."""
+        served = self._asked(intake.request)
         found = intake.found
         if found is not None and (live is None or not _goes_on(live.record, found)):
             return await self._plan_fork(intake, live)
-        return await self._plan_here(intake, live)
+        return await self._plan_here(intake, live, served)
 
-    async def _plan_here(self, intake: Intake, live: Live | None) -> Plan:
+    def _asked(self, request: TurnRequest) -> Served:
+        """The agent for a new session."""
+        return self._agents.asked(request.agent) if request.agent else self._agents.default
+
+    async def _plan_here(self, intake: Intake, live: Live | None, served: Served) -> Plan:
         request = intake.request
         user_id = request.user_id
         if live is not None:
@@ -77,8 +85,8 @@ class Planner:
         user, new_user = await self._user(request.principal.namespace, user_id, fresh=starts)
         known = live is not None
         if live is None:
-            start = self._served.begin(intake.scenario_requested or scenario_of_user(user))
-            live = Live(new_session(opening_of(intake), self._served.id, start), Branch.empty())
+            start = served.begin(intake.scenario_requested or scenario_of_user(user))
+            live = Live(new_session(opening_of(intake), served.id, start), Branch.empty())
         placement = await self._place(intake, live)
         branch = live.branch
         if placement.parent != branch.number:
@@ -86,6 +94,8 @@ class Planner:
         record = live.record
         if record.user_id != user_id:
             record = msgspec.structs.replace(record, user_id=user_id)
+        if known and record.agent != (replies := self._agents.of(record.agent)).id:  # its own is not served any longer
+            record = msgspec.structs.replace(record, agent=replies.id)
         if known and not branch.path:
             record = self._begun(record, intake, user)
         plan = plan_turn(intake, Live(record, branch), placement, user, known=known, new_user=new_user)
@@ -98,10 +108,10 @@ class Planner:
         intake.session_id = minted_id(intake.attempt_id)
         if live is None or live.record.key != found.session_key:  # deleted since it was found
             intake.found = None
-            return await self._plan_here(intake, None)
+            return await self._plan_here(intake, None, self._asked(request))
         path = (await self._store.load_path(live.record, found.turn, whole=True)).turns
         user, new_user = await self._user(request.principal.namespace, request.user_id, fresh=True)
-        opened = new_session(opening_of(intake), self._served.id, live.record.start)
+        opened = new_session(opening_of(intake), live.record.agent, live.record.start)
         session = forked(opened, live.record, path)
         turns = copied_path(path, session)
         placement = Placement(len(turns), History.CONTINUED, Placed.FORK)
@@ -123,7 +133,7 @@ class Planner:
             asked = asked or scenario_of_user(user)
         elif not asked or record.start.scenario.requested:
             return record
-        return msgspec.structs.replace(record, start=self._served.begin(asked))
+        return msgspec.structs.replace(record, start=self._agents.of(record.agent).begin(asked))
 
     async def _user(self, namespace: str, user_id: str, *, fresh: bool) -> tuple[UserRecord | None, bool]:
         """The user, and whether this turn creates it (CHAT-18). `fresh`: what starts sees what was prepared."""

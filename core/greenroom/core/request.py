@@ -8,7 +8,6 @@ import msgspec
 
 from greenroom.core.errors import InvalidRequest, LimitExceeded
 from greenroom.core.feed import Feed
-from greenroom.core.limits import Limits
 from greenroom.core.records import History, Message, ScenarioRef, SessionRecord, ToolCallRecord, TurnRecord
 
 _OUTSIDE_PATHS = frozenset("/?#%")
@@ -32,6 +31,8 @@ class TurnRequest(msgspec.Struct, kw_only=True, gc=False):
     messages: tuple[Message, ...]
     session_id: str = ""
     user_id: str = ""
+    agent: str = ""
+    """The id of the agent that a new session is for; "": the default one."""
     metadata_json: str = ""
     options_json: str = ""
     attempt_id: str = ""
@@ -95,12 +96,13 @@ def check_user_id(value: str) -> str:
     return value
 
 
-def read_object(text: str, field: str, limits: Limits) -> dict[str, Any]:
-    """A JSON object of a request; "" is an empty one. Raises `InvalidRequest` or `LimitExceeded` naming the field."""
+def read_object(text: str, field: str, most: int) -> dict[str, Any]:
+    """A JSON object of a request, of at most so many bytes; "" is an empty one. Raises `InvalidRequest` or `LimitExceeded`
+    naming the field."""
     if not text or text == "{}":
         return {}
-    if len(text) > limits.metadata_bytes or (not text.isascii() and len(text.encode()) > limits.metadata_bytes):
-        raise LimitExceeded(f"{field}: {limits.metadata_bytes} bytes of JSON at most", field=field)
+    if len(text) > most or (not text.isascii() and len(text.encode()) > most):
+        raise LimitExceeded(f"{field}: {most} bytes of JSON at most", field=field)
     try:
         value = msgspec.json.decode(text)
     except (ValueError, RecursionError):

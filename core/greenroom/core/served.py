@@ -1,4 +1,4 @@
-"""The agent a core serves, with what its turns share."""
+"""One agent that a core serves, with what its turns share."""
 
 import asyncio
 import json
@@ -36,7 +36,7 @@ class Served:
         self.id = agent_id
         self._sources = sources
         self._strict = strict
-        self.loaded: Loaded = load_scenarios(agent, sources)
+        self.loaded: Loaded = load_scenarios(agent, sources, agent_id)
         """The scenarios as they were read last, with what was wrong."""
         # Apart, and as many as may be needed: agents that are plain functions wait in their threads for tools that need
         # threads too. Threads are made when they are first wanted.
@@ -61,7 +61,7 @@ class Served:
     async def reload(self, store: Store) -> Loaded:
         """Reads scenarios and worlds again, for the starts to come; what has begun keeps its own. Raises `AgentError` or
         `StoreUnavailable`; then all is as it was."""
-        loaded = await asyncio.to_thread(load_scenarios, self.agent, self._sources)
+        loaded = await asyncio.to_thread(load_scenarios, self.agent, self._sources, self.id)
         await _store(loaded.scenarios, store)
         self.loaded = loaded
         return loaded

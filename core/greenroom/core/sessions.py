@@ -60,7 +60,7 @@ class Sessions:
     """What can be done with sessions beside running their turns."""
 
     def __init__(self, parts: Parts) -> None:
-        self._served = parts.served
+        self._agents = parts.agents
         self._store = parts.store
         self._users = parts.users
         self._cache = parts.cache
@@ -135,7 +135,8 @@ class Sessions:
         if not 0 <= number <= session.turn_count:
             raise TurnNotFound(f"session {session.session_id} has no turn {number}", field="turn")
         branch = await Branch.load(self._store, session, number)
-        scenario = await self._served.scenario_of(branch.start or session.start, self._store)
+        served = self._agents.of(session.agent)
+        scenario = await served.scenario_of(branch.start or session.start, self._store)
         return scenario.seed, branch.overlay
 
     async def close(self, principal: Principal, session_id: str) -> SessionRecord:

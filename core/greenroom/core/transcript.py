@@ -156,9 +156,9 @@ def prefix_hashes(past: Sequence[Exchange]) -> list[tuple[bytes, bytes]]:
     return hashes
 
 
-def conversation_hash(path_hash: bytes, namespace: str, key_name: str, user_id: str) -> bytes:
-    """What a conversation without session id is found by: its texts, and whose it is (CHAT-14)."""
-    return rolled(path_hash, namespace, key_name, user_id)
+def conversation_hash(path_hash: bytes, namespace: str, key_name: str, user_id: str, agent_id: str) -> bytes:
+    """What a conversation without session id is found by: its texts, whose it is, and with whom (CHAT-14)."""
+    return rolled(path_hash, namespace, key_name, user_id, agent_id)
 
 
 def place_without_candidates(carried: Carried, standing: Standing) -> Placement | None:

@@ -27,8 +27,8 @@ class Users:
         """Stores the user, replacing what an earlier one of this id had. Raises `InvalidRequest`; `UserExists` where
         existing users are not to be replaced and the body differs."""
         check_user_id(user_id)
-        read_object(metadata_json, "metadata", self._limits)
-        read_object(profile_json, "profile", self._limits)
+        read_object(metadata_json, "metadata", self._limits.metadata_bytes)
+        read_object(profile_json, "profile", self._limits.metadata_bytes)
         now = datetime.now(UTC)
         user = UserRecord(principal.namespace, user_id, now, metadata_json or "{}", profile_json or "{}")
         if not self._replace:

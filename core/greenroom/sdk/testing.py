@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from greenroom.core.agent import Agent, AgentError, as_agent
+from greenroom.core.agents import Agents
 from greenroom.core.core import Core
 from greenroom.core.limits import Limits
 from greenroom.core.memory import MemoryStore
@@ -65,7 +66,7 @@ async def play(
     served = Served(as_agent(agent, "agent"), "agent", limits, sources, strict=bool(sources))
     if served.loaded.mistakes:
         raise AgentError("\n".join(map(str, served.loaded.mistakes)))
-    core = Core(served, MemoryStore(), limits)
+    core = Core(Agents([served]), MemoryStore(), limits)
     await core.start()
     try:
         if user_id and (profile is not None or user_metadata is not None):

@@ -18,8 +18,21 @@ OPTION_FIELDS = (
     "seed",
     "response_format",
     "reasoning_effort",
+    "logit_bias",
+    "logprobs",
+    "top_logprobs",
+    "top_k",
+    "min_p",
+    "verbosity",
+    "prediction",
+    "tools",
+    "tool_choice",
+    "parallel_tool_calls",
+    "functions",
+    "function_call",
 )
-"""What reaches the agent as `Turn.options`; every other unknown field is accepted and left alone (CHAT-03)."""
+"""What reaches the agent as `Turn.options`, the client's own tools among it; every other unknown field is accepted and left
+alone (CHAT-03)."""
 
 ABSENT = msgspec.Raw(b"")
 """What a free field is that was not sent."""
@@ -86,6 +99,18 @@ class ChatRequest(msgspec.Struct):
     seed: msgspec.Raw = ABSENT
     response_format: msgspec.Raw = ABSENT
     reasoning_effort: msgspec.Raw = ABSENT
+    logit_bias: msgspec.Raw = ABSENT
+    logprobs: msgspec.Raw = ABSENT
+    top_logprobs: msgspec.Raw = ABSENT
+    top_k: msgspec.Raw = ABSENT
+    min_p: msgspec.Raw = ABSENT
+    verbosity: msgspec.Raw = ABSENT
+    prediction: msgspec.Raw = ABSENT
+    tools: msgspec.Raw = ABSENT
+    tool_choice: msgspec.Raw = ABSENT
+    parallel_tool_calls: msgspec.Raw = ABSENT
+    functions: msgspec.Raw = ABSENT
+    function_call: msgspec.Raw = ABSENT
 
 
 _decoder = msgspec.json.Decoder(ChatRequest)

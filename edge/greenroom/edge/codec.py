@@ -71,6 +71,8 @@ def to_turn(chat: ChatRequest, envelope: Envelope) -> RunTurnRequest:
         else:
             _add_odd(turn, index, message)
     _check_order(chat.messages)
+    if chat.model is not ABSENT:
+        turn.agent = agent_of(chat.model)
     if chat.metadata is not ABSENT:
         turn.metadata_json = free_object(chat.metadata, "metadata")
     options = _options(chat)
@@ -90,6 +92,14 @@ def free_object(value: msgspec.Raw, field: str) -> str:
         raise bad_request(f"`{field}` must not be larger than 64 KiB", field)
     check_free(value, field)
     return text.decode()
+
+
+def agent_of(model: msgspec.Raw) -> str:
+    """The agent that `model` names; "" where it is no name."""
+    if bytes(model)[:1] != b'"':
+        return ""
+    name: str = msgspec.json.decode(model)
+    return name
 
 
 def answered_calls(messages: list[ChatMessage]) -> list[str]:

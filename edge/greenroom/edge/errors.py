@@ -65,6 +65,7 @@ BY_STATUS: Mapping[int, ErrorRow] = {
     row.status: row for row in (*TABLE.values(), METHOD_NOT_ALLOWED, BODY_TOO_LARGE, WRONG_MEDIA_TYPE)
 }
 _BY_NUMBER = {code.value[0]: row for code, row in TABLE.items()}
+_PARAMS: Mapping[str, str] = {"agent": "model", "origin.session_id": "from.session_id", "origin.turn": "from.turn"}
 _Detail = TypeVar("_Detail", bound=Message)
 _WORTH_A_RETRY = frozenset({429, 500, 503})
 
@@ -135,9 +136,14 @@ def from_status(status: status_pb2.Status) -> EdgeError:
         row,
         status.message,
         code=info.reason.lower(),
-        param=fields.field_violations[0].field if fields and fields.field_violations else None,
+        param=_param(fields.field_violations[0].field) if fields and fields.field_violations else None,
         retry_after=retry.retry_delay.ToTimedelta().total_seconds() if retry else None,
     )
+
+
+def _param(field: str) -> str:
+    """A field of the core's, as JSON calls it."""
+    return _PARAMS.get(field, field)
 
 
 def from_rpc_error(error: grpc.aio.AioRpcError) -> EdgeError:

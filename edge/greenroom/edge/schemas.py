@@ -82,7 +82,9 @@ class ChatRequest(Accepting):
     n: Literal[1] | None = None
     sessionId: SessionId = None
     user: str | None = Field(None, max_length=128, description="Stands in for `user_id`.")
-    model: Any = None
+    model: Any = Field(
+        None, description="The id of an agent, for a new session; one that is not served: the default one."
+    )
     temperature: Any = None
     top_p: Any = None
     max_tokens: Any = None
@@ -93,6 +95,18 @@ class ChatRequest(Accepting):
     seed: Any = None
     response_format: Any = None
     reasoning_effort: Any = None
+    logit_bias: Any = None
+    logprobs: Any = None
+    top_logprobs: Any = None
+    top_k: Any = None
+    min_p: Any = None
+    verbosity: Any = None
+    prediction: Any = None
+    tools: Any = None
+    tool_choice: Any = None
+    parallel_tool_calls: Any = None
+    functions: Any = None
+    function_call: Any = None
 
 
 class CalledFunction(BaseModel):

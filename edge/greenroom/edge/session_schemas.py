@@ -22,6 +22,7 @@ class SessionRequest(Accepting):
     session_id: SessionId = None
     user_id: str | None = Field(None, max_length=128)
     metadata: JsonObject | None = None
+    model: Any = Field(None, description="The id of the agent that it is for. A fork keeps its origin's.")
     from_: ForkFrom | None = Field(None, alias="from", description="Forking takes a key with scope `inspect`.")
 
 

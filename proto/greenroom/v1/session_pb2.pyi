@@ -290,12 +290,15 @@ class CreateSessionRequest(_message.Message):
     USER_ID_FIELD_NUMBER: _builtins.int
     METADATA_JSON_FIELD_NUMBER: _builtins.int
     ORIGIN_FIELD_NUMBER: _builtins.int
+    AGENT_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     """Empty: one is minted."""
     user_id: _builtins.str
     """Empty: nobody."""
     metadata_json: _builtins.str
     """A JSON object as text; `scenario_id` in it picks the scenario. Empty: none; for a fork, those of its origin."""
+    agent: _builtins.str
+    """The id of the agent it is for, as RunTurnRequest.agent says. A fork keeps its origin's."""
     @_builtins.property
     def origin(self) -> Global___Origin:
         """Where to fork from: the new session has the past, state and world after that turn, and its scenario. Absent: it
@@ -309,10 +312,11 @@ class CreateSessionRequest(_message.Message):
         user_id: _builtins.str = ...,
         metadata_json: _builtins.str = ...,
         origin: Global___Origin | None = ...,
+        agent: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["origin", b"origin"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["metadata_json", b"metadata_json", "origin", b"origin", "session_id", b"session_id", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "metadata_json", b"metadata_json", "origin", b"origin", "session_id", b"session_id", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from greenroom.v1 import turn_pb2 as greenroom_dot_v1_dot_turn__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17greenroom/v1/tool.proto\x12\x0cgreenroom.v1\x1a\x17greenroom/v1/turn.proto\"\x12\n\x10ListToolsRequest\"6\n\x11ListToolsResponse\x12!\n\x05tools\x18\x01 \x03(\x0b\x32\x12.greenroom.v1.Tool\"B\n\x04Tool\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x17\n\x0fparameters_json\x18\x03 \x01(\t\"Q\n\x14ListToolCallsRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"d\n\x15ListToolCallsResponse\x12\x32\n\ntool_calls\x18\x01 \x03(\x0b\x32\x1e.greenroom.v1.RecordedToolCall\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"Z\n\x10RecordedToolCall\x12\x0c\n\x04turn\x18\x01 \x01(\x03\x12\x12\n\nsuperseded\x18\x02 \x01(\x08\x12$\n\x04\x63\x61ll\x18\x03 \x01(\x0b\x32\x16.greenroom.v1.ToolCall\"r\n\x11InvokeToolRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x16\n\x0e\x61rguments_json\x18\x02 \x01(\t\x12\x12\n\nturn_token\x18\x03 \x01(\t\x12\x12\n\nsession_id\x18\x04 \x01(\t\x12\x0f\n\x07user_id\x18\x05 \x01(\t\":\n\x12InvokeToolResponse\x12$\n\x04\x63\x61ll\x18\x01 \x01(\x0b\x32\x16.greenroom.v1.ToolCall2\x86\x02\n\x0bToolService\x12L\n\tListTools\x12\x1e.greenroom.v1.ListToolsRequest\x1a\x1f.greenroom.v1.ListToolsResponse\x12X\n\rListToolCalls\x12\".greenroom.v1.ListToolCallsRequest\x1a#.greenroom.v1.ListToolCallsResponse\x12O\n\nInvokeTool\x12\x1f.greenroom.v1.InvokeToolRequest\x1a .greenroom.v1.InvokeToolResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17greenroom/v1/tool.proto\x12\x0cgreenroom.v1\x1a\x17greenroom/v1/turn.proto\"!\n\x10ListToolsRequest\x12\r\n\x05\x61gent\x18\x01 \x01(\t\"6\n\x11ListToolsResponse\x12!\n\x05tools\x18\x01 \x03(\x0b\x32\x12.greenroom.v1.Tool\"B\n\x04Tool\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x17\n\x0fparameters_json\x18\x03 \x01(\t\"Q\n\x14ListToolCallsRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"d\n\x15ListToolCallsResponse\x12\x32\n\ntool_calls\x18\x01 \x03(\x0b\x32\x1e.greenroom.v1.RecordedToolCall\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"Z\n\x10RecordedToolCall\x12\x0c\n\x04turn\x18\x01 \x01(\x03\x12\x12\n\nsuperseded\x18\x02 \x01(\x08\x12$\n\x04\x63\x61ll\x18\x03 \x01(\x0b\x32\x16.greenroom.v1.ToolCall\"\x81\x01\n\x11InvokeToolRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x16\n\x0e\x61rguments_json\x18\x02 \x01(\t\x12\x12\n\nturn_token\x18\x03 \x01(\t\x12\x12\n\nsession_id\x18\x04 \x01(\t\x12\x0f\n\x07user_id\x18\x05 \x01(\t\x12\r\n\x05\x61gent\x18\x06 \x01(\t\":\n\x12InvokeToolResponse\x12$\n\x04\x63\x61ll\x18\x01 \x01(\x0b\x32\x16.greenroom.v1.ToolCall2\x86\x02\n\x0bToolService\x12L\n\tListTools\x12\x1e.greenroom.v1.ListToolsRequest\x1a\x1f.greenroom.v1.ListToolsResponse\x12X\n\rListToolCalls\x12\".greenroom.v1.ListToolCallsRequest\x1a#.greenroom.v1.ListToolCallsResponse\x12O\n\nInvokeTool\x12\x1f.greenroom.v1.InvokeToolRequest\x1a .greenroom.v1.InvokeToolResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,21 +33,21 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'greenroom.v1.tool_pb2', _gl
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_LISTTOOLSREQUEST']._serialized_start=66
-  _globals['_LISTTOOLSREQUEST']._serialized_end=84
-  _globals['_LISTTOOLSRESPONSE']._serialized_start=86
-  _globals['_LISTTOOLSRESPONSE']._serialized_end=140
-  _globals['_TOOL']._serialized_start=142
-  _globals['_TOOL']._serialized_end=208
-  _globals['_LISTTOOLCALLSREQUEST']._serialized_start=210
-  _globals['_LISTTOOLCALLSREQUEST']._serialized_end=291
-  _globals['_LISTTOOLCALLSRESPONSE']._serialized_start=293
-  _globals['_LISTTOOLCALLSRESPONSE']._serialized_end=393
-  _globals['_RECORDEDTOOLCALL']._serialized_start=395
-  _globals['_RECORDEDTOOLCALL']._serialized_end=485
-  _globals['_INVOKETOOLREQUEST']._serialized_start=487
-  _globals['_INVOKETOOLREQUEST']._serialized_end=601
-  _globals['_INVOKETOOLRESPONSE']._serialized_start=603
-  _globals['_INVOKETOOLRESPONSE']._serialized_end=661
-  _globals['_TOOLSERVICE']._serialized_start=664
-  _globals['_TOOLSERVICE']._serialized_end=926
+  _globals['_LISTTOOLSREQUEST']._serialized_end=99
+  _globals['_LISTTOOLSRESPONSE']._serialized_start=101
+  _globals['_LISTTOOLSRESPONSE']._serialized_end=155
+  _globals['_TOOL']._serialized_start=157
+  _globals['_TOOL']._serialized_end=223
+  _globals['_LISTTOOLCALLSREQUEST']._serialized_start=225
+  _globals['_LISTTOOLCALLSREQUEST']._serialized_end=306
+  _globals['_LISTTOOLCALLSRESPONSE']._serialized_start=308
+  _globals['_LISTTOOLCALLSRESPONSE']._serialized_end=408
+  _globals['_RECORDEDTOOLCALL']._serialized_start=410
+  _globals['_RECORDEDTOOLCALL']._serialized_end=500
+  _globals['_INVOKETOOLREQUEST']._serialized_start=503
+  _globals['_INVOKETOOLREQUEST']._serialized_end=632
+  _globals['_INVOKETOOLRESPONSE']._serialized_start=634
+  _globals['_INVOKETOOLRESPONSE']._serialized_end=692
+  _globals['_TOOLSERVICE']._serialized_start=695
+  _globals['_TOOLSERVICE']._serialized_end=957
 # @@protoc_insertion_point(module_scope)

@@ -21,16 +21,21 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class ListToolsRequest(_message.Message):
-    """No fields yet."""
+    """Whose tools."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    AGENT_FIELD_NUMBER: _builtins.int
+    agent: _builtins.str
+    """The agent's id; empty: the default agent. NOT_FOUND for one that is not served."""
     def __init__(
         self,
+        *,
+        agent: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -191,6 +196,7 @@ class InvokeToolRequest(_message.Message):
     TURN_TOKEN_FIELD_NUMBER: _builtins.int
     SESSION_ID_FIELD_NUMBER: _builtins.int
     USER_ID_FIELD_NUMBER: _builtins.int
+    AGENT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The tool's name."""
     arguments_json: _builtins.str
@@ -201,6 +207,8 @@ class InvokeToolRequest(_message.Message):
     """Without a token: whose world to copy. Empty: the starting world."""
     user_id: _builtins.str
     """Without token and session: who the user is. Empty: nobody."""
+    agent: _builtins.str
+    """Without token and session: whose tool it is. Empty: the default agent's."""
     def __init__(
         self,
         *,
@@ -209,10 +217,11 @@ class InvokeToolRequest(_message.Message):
         turn_token: _builtins.str = ...,
         session_id: _builtins.str = ...,
         user_id: _builtins.str = ...,
+        agent: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments_json", b"arguments_json", "name", b"name", "session_id", b"session_id", "turn_token", b"turn_token", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "arguments_json", b"arguments_json", "name", b"name", "session_id", b"session_id", "turn_token", b"turn_token", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

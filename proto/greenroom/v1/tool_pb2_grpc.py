@@ -59,7 +59,7 @@ class ToolServiceServicer:
     """
 
     def ListTools(self, request, context):
-        """Lists the agent's tools with their schemas.
+        """Lists an agent's tools with their schemas.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -36,7 +36,7 @@ class ToolServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ToolServiceAsyncStub: ...
     ListTools: _grpc.UnaryUnaryMultiCallable[_tool_pb2.ListToolsRequest, _tool_pb2.ListToolsResponse]
-    """Lists the agent's tools with their schemas."""
+    """Lists an agent's tools with their schemas."""
     ListToolCalls: _grpc.UnaryUnaryMultiCallable[_tool_pb2.ListToolCallsRequest, _tool_pb2.ListToolCallsResponse]
     """Lists the tool calls of a session, oldest first. NOT_FOUND when there is no such session."""
     InvokeTool: _grpc.UnaryUnaryMultiCallable[_tool_pb2.InvokeToolRequest, _tool_pb2.InvokeToolResponse]
@@ -53,7 +53,7 @@ class ToolServiceAsyncStub(ToolServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListTools: _aio.UnaryUnaryMultiCallable[_tool_pb2.ListToolsRequest, _tool_pb2.ListToolsResponse]  # type: ignore[assignment]
-    """Lists the agent's tools with their schemas."""
+    """Lists an agent's tools with their schemas."""
     ListToolCalls: _aio.UnaryUnaryMultiCallable[_tool_pb2.ListToolCallsRequest, _tool_pb2.ListToolCallsResponse]  # type: ignore[assignment]
     """Lists the tool calls of a session, oldest first. NOT_FOUND when there is no such session."""
     InvokeTool: _aio.UnaryUnaryMultiCallable[_tool_pb2.InvokeToolRequest, _tool_pb2.InvokeToolResponse]  # type: ignore[assignment]
@@ -73,7 +73,7 @@ class ToolServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _tool_pb2.ListToolsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_tool_pb2.ListToolsResponse, _abc.Awaitable[_tool_pb2.ListToolsResponse]]:
-        """Lists the agent's tools with their schemas."""
+        """Lists an agent's tools with their schemas."""
 
     @_abc_1.abstractmethod
     def ListToolCalls(

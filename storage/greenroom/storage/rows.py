@@ -30,12 +30,12 @@ SESSION_COLUMNS = (
     "namespace",
     "session_id",
     "chat_id",
-    "agent",
     "minted",
     "opened_by",
     "created_at",
     "forked_from",
     "forked_turn",
+    "agent",
     "scenario_id",
     "scenario_requested",
     "scenario_found",
@@ -51,7 +51,7 @@ SESSION_COLUMNS = (
     "closed_at",
     "version",
 )
-MUTABLE_SESSION_COLUMNS = SESSION_COLUMNS[10:]
+MUTABLE_SESSION_COLUMNS = SESSION_COLUMNS[9:]
 """What a commit may change; the rest of a session's row is written once."""
 
 TURN_COLUMNS = (
@@ -136,6 +136,7 @@ def session_tail(session: SessionRecord) -> tuple[Any, ...]:
     start = session.start
     scenario = start.scenario
     return (
+        session.agent,
         scenario.id,
         scenario.requested,
         _NO_YES[scenario.found],
@@ -159,7 +160,6 @@ def session_row(session: SessionRecord) -> tuple[Any, ...]:
         session.namespace,
         session.session_id,
         session.chat_id,
-        session.agent,
         _NO_YES[session.minted],
         session.opened_by,
         to_microseconds(session.created_at),
@@ -175,12 +175,12 @@ def read_session(row: Row) -> SessionRecord:
         namespace=row[1],
         session_id=row[2],
         chat_id=row[3],
-        agent=row[4],
-        minted=bool(row[5]),
-        opened_by=row[6],
-        created_at=from_microseconds(row[7]),
-        forked_from=row[8],
-        forked_turn=row[9],
+        minted=bool(row[4]),
+        opened_by=row[5],
+        created_at=from_microseconds(row[6]),
+        forked_from=row[7],
+        forked_turn=row[8],
+        agent=row[9],
         start=Start(ScenarioRef(row[10], row[11], bool(row[12])), row[14], row[13]),
         user_id=row[15],
         head=row[16],

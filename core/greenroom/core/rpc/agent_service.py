@@ -55,8 +55,11 @@ class AgentService(agent_pb2_grpc.AgentServiceServicer):
             reading.cancel()
 
     async def ListAgents(self, request: agent_pb2.ListAgentsRequest, context: Context) -> agent_pb2.ListAgentsResponse:
-        served = self._core.served
-        info = agent_pb2.AgentInfo(
-            id=served.id, description=served.agent.description, tools=[tool.name for tool in served.agent.tools]
+        return agent_pb2.ListAgentsResponse(
+            agents=[
+                agent_pb2.AgentInfo(
+                    id=served.id, description=served.agent.description, tools=[tool.name for tool in served.agent.tools]
+                )
+                for served in self._core.agents
+            ]
         )
-        return agent_pb2.ListAgentsResponse(agents=[info])

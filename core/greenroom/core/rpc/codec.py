@@ -26,6 +26,7 @@ def turn_request(proto: agent_pb2.RunTurnRequest, principal: Principal, timeout:
         messages=tuple([message_from(message) for message in proto.messages]),
         session_id=proto.session_id,
         user_id=proto.user_id,
+        agent=proto.agent,
         metadata_json=proto.metadata_json,
         options_json=proto.options_json,
         attempt_id=proto.attempt_id,

@@ -29,7 +29,7 @@ class SessionService(session_pb2_grpc.SessionServiceServicer):
         caller = callers.current.get()
         if not request.HasField("origin"):
             session, created = await self._openings.create(
-                caller.principal, request.session_id, request.user_id, request.metadata_json
+                caller.principal, request.session_id, request.user_id, request.metadata_json, request.agent
             )
             return session_pb2.CreateSessionResponse(session=session_to(session), created=created)
         if not caller.may(callers.INSPECT):

@@ -8,6 +8,7 @@ import grpc
 from greenroom.core.core import Core
 from greenroom.core.rpc import callers
 from greenroom.core.rpc.codec import tool_call_to
+from greenroom.core.tool_desk import CallAside
 from greenroom.v1 import tool_pb2, tool_pb2_grpc
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -25,7 +26,7 @@ class ToolService(tool_pb2_grpc.ToolServiceServicer):
                     description=tool.description,
                     parameters_json=json.dumps(tool.signature.schema(), ensure_ascii=False),
                 )
-                for tool in self._core.tools.list()
+                for tool in self._core.tools.list(request.agent)
             ]
         )
 
@@ -46,11 +47,6 @@ class ToolService(tool_pb2_grpc.ToolServiceServicer):
         if request.turn_token:
             call = await desk.invoke_in_turn(request.turn_token, request.name, request.arguments_json)
         else:
-            call = await desk.invoke_aside(
-                callers.current.get().principal,
-                request.name,
-                request.arguments_json,
-                request.session_id,
-                request.user_id,
-            )
+            aside = CallAside(request.name, request.arguments_json, request.session_id, request.user_id, request.agent)
+            call = await desk.invoke_aside(callers.current.get().principal, aside)
         return tool_pb2.InvokeToolResponse(call=tool_call_to(call))

@@ -42,6 +42,8 @@ class Loaded:
     origins: Mapping[str, Origin]
     files: int
     mistakes: tuple[Mistake, ...]
+    elsewhere: Mapping[str, Mistake]
+    """By agent: the first file that is for it and was left out here; a mistake where there is no such agent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +67,16 @@ class _Entry:
     written: WrittenScenario
 
 
-def load_scenarios(agent: Agent, sources: Sequence[Source]) -> Loaded:
-    """The agent's own scenarios and those of the sources; of equal ids a later source's is used. Raises `AgentError` when
-    the agent's world or folder cannot be read."""
-    read = [read_source(source) for source in _each_once(agent, sources)]
+def load_scenarios(agent: Agent, sources: Sequence[Source], agent_id: str | None = None) -> Loaded:
+    """The agent's own scenarios and those of the sources, without those for agents of another id (None: without none); of
+    equal ids a later source's is used. Raises `AgentError` when the agent's world or folder cannot be read."""
+    elsewhere: dict[str, Mistake] = {}
+    read: list[tuple[list[Document], list[Mistake]]] = []
     entries: dict[str, _Entry | None] = {}
-    for documents, _ in read:
+    for source in _each_once(agent, sources):
+        found, mistakes_of_source = read_source(source)
+        documents = [document for document in found if not _is_elsewhere(document, agent_id, elsewhere)]
+        read.append((documents, mistakes_of_source))
         entries |= _entries(documents)
     resolver = _Resolver(agent, entries)
     documents = [document for documents, _ in read for document in documents]
@@ -87,7 +93,17 @@ def load_scenarios(agent: Agent, sources: Sequence[Source]) -> Loaded:
             scenarios[id] = _scenario(id, entry.written.title or "", stage)
             origins[id] = Origin(entry.document.file, stage.chain, stage.parts, stage.world)
     default = scenarios.pop(DEFAULT)
-    return Loaded(Scenarios(default, scenarios.values()), origins, len(documents), tuple(sorted(mistakes)))
+    return Loaded(Scenarios(default, scenarios.values()), origins, len(documents), tuple(sorted(mistakes)), elsewhere)
+
+
+def _is_elsewhere(document: Document, agent_id: str | None, elsewhere: dict[str, Mistake]) -> bool:
+    """Whether the file is for another agent, which is then noted."""
+    named = document.data.get("agent") if isinstance(document.data, dict) else None
+    if agent_id is None or not isinstance(named, str) or named == agent_id:
+        return False
+    line = document.lines.get(("agent",), 0)
+    elsewhere.setdefault(named, Mistake(document.file, line, "agent", f"no agent {named} is served"))
+    return True
 
 
 def _each_once(agent: Agent, sources: Sequence[Source]) -> Iterator[Source]:

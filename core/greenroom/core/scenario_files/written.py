@@ -229,6 +229,9 @@ class WrittenScenario(Part):
         description="What `metadata.scenario_id` asks for. `default` is used where nothing is asked for."
     )
     title: Text = Field(None, description="A line for people.")
+    agent: Text = Field(
+        None, description="The agent that it is for, as it is given to `greenroom serve`. Left out: every agent."
+    )
     extends: Text = Field(
         None, description="The id of the scenario that this one adds to. Left out: the agent as it is."
     )

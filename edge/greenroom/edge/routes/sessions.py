@@ -10,7 +10,7 @@ from starlette.responses import Response
 from greenroom.edge import session_schemas, views
 from greenroom.edge.access import CHAT, INSPECT, require
 from greenroom.edge.chat_request import ABSENT
-from greenroom.edge.codec import free_object
+from greenroom.edge.codec import agent_of, free_object
 from greenroom.edge.errors import bad_request
 from greenroom.edge.exchange import Exchange, exchange_of
 from greenroom.edge.identifiers import check_id
@@ -38,6 +38,7 @@ class SessionBody(msgspec.Struct, rename={"from_": "from"}):
     session_id: str | None = None
     user_id: str | None = None
     metadata: msgspec.Raw = ABSENT
+    model: msgspec.Raw = ABSENT
     from_: ForkFrom | None = None
 
 
@@ -152,6 +153,7 @@ def _add_keeping(app: FastAPI, service: Service, options: HttpOptions) -> None:
                 user_id=exchange.user_id,
                 metadata_json=free_object(body.metadata, "metadata"),
                 origin=origin,
+                agent=agent_of(body.model),
             ),
             exchange,
         )
