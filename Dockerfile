@@ -10,7 +10,7 @@ COPY agents agents
 COPY storage storage
 COPY edge edge
 COPY cli cli
-RUN /opt/greenroom/bin/python -m pip install --no-cache-dir --disable-pip-version-check -c constraints.txt ".[postgres]" \
+RUN /opt/greenroom/bin/python -m pip install --no-cache-dir --disable-pip-version-check -c constraints.txt ".[otel,postgres]" \
     && /opt/greenroom/bin/python -m compileall -q /opt/greenroom/lib \
     && /opt/greenroom/bin/python -m pip uninstall --yes --quiet pip
 

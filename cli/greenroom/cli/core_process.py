@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from greenroom.cli.agents import load_agent
 from greenroom.cli.exposure import shown
@@ -24,6 +25,9 @@ from greenroom.core.ports import Store
 from greenroom.core.rpc.server import CannotListen, CoreServer, Listeners, MutualTls
 from greenroom.core.served import Served
 from greenroom.storage import open_store
+
+if TYPE_CHECKING:
+    from greenroom.cli.tracing import Tracing
 
 logger = logging.getLogger(__name__)
 
@@ -43,8 +47,9 @@ class CoreProcess:
         settings = self._settings
         log = set_up_log("core", settings)
         keys = key_ring(settings)
+        tracing = _tracing() if settings.otel else None
         store = self._store()
-        core = self._core(store)
+        core = self._core(store, tracing)
         server = CoreServer(
             core,
             self._listeners(),
@@ -52,6 +57,8 @@ class CoreProcess:
             turn_log=log.stream if log.format == "json" else None,
         )
         await self._start(server)
+        if tracing is not None:
+            tracing.share()
         addresses = {"grpc": shown(settings.grpc_host, server.port or 0), "grpc_port": server.port}
         async with contextlib.AsyncExitStack() as stack:
             if settings.retain is not None:
@@ -66,6 +73,8 @@ class CoreProcess:
             await stop.wait()
             await server.drain(settings.drain_timeout)
         await server.stop()
+        if tracing is not None:
+            tracing.stop()
 
     async def _start(self, server: CoreServer) -> None:
         try:
@@ -84,7 +93,7 @@ class CoreProcess:
         except ValueError as problem:
             raise CannotStart(f"database_url: {problem}") from None
 
-    def _core(self, store: Store) -> Core:
+    def _core(self, store: Store, tracing: "Tracing | None") -> Core:
         settings = self._settings
         limits = Limits(
             **{
@@ -101,6 +110,7 @@ class CoreProcess:
             limits,
             replace_existing_users=settings.users_existing == "replace",
             evaluation_keys=settings.evaluation_keys,
+            tracer=tracing,
         )
 
     def _served(self, name: str, limits: Limits) -> Served:
@@ -128,6 +138,16 @@ class CoreProcess:
             port=settings.grpc_port,
             tls=tls,
         )
+
+
+def _tracing() -> "Tracing":
+    try:
+        from greenroom.cli.tracing import start_tracing  # noqa: PLC0415  # an optional extra
+    except ModuleNotFoundError as missing:
+        if (missing.name or "").partition(".")[0] != "opentelemetry":
+            raise
+        raise CannotStart("otel: OpenTelemetry is not installed; pip install 'greenroom[otel]'") from None
+    return start_tracing()
 
 
 @contextlib.asynccontextmanager

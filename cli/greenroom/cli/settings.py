@@ -171,6 +171,11 @@ class Settings(BaseSettings):
     log_redact: Annotated[Words, _ALL] = Field(
         (), description="Names of fields that are redacted wherever they are logged."
     )
+    otel: Annotated[bool, _SERVE_CORE] = Field(
+        False,
+        description="Send spans of agents and tools to an OpenTelemetry collector (docs/tracing.md);"
+        " needs `pip install 'greenroom[otel]'`.",
+    )
 
     @field_validator("agent")
     @classmethod

@@ -12,6 +12,7 @@ from greenroom.core.ports import Store
 from greenroom.core.sessions import Sessions
 from greenroom.core.tickets import Tickets
 from greenroom.core.tool_desk import ToolDesk
+from greenroom.core.tracing import Tracer
 from greenroom.core.turns import Turns
 from greenroom.core.users import Users
 
@@ -28,13 +29,14 @@ class Core:
         *,
         replace_existing_users: bool = True,
         evaluation_keys: Collection[str] = tuple(DERIVED),
+        tracer: Tracer | None = None,
     ) -> None:
         self.agents = agents
         self.store = store
         self.limits = limits
         self.users = Users(store, limits, replace_existing=replace_existing_users)
         cache, tickets = Cache(limits.cache_bytes), Tickets()
-        parts = Parts(agents, store, self.users, cache, tickets, limits, Evaluation(evaluation_keys))
+        parts = Parts(agents, store, self.users, cache, tickets, limits, Evaluation(evaluation_keys), tracer)
         self.sessions = Sessions(parts)
         self.openings = Openings(parts)
         self.tools = ToolDesk(parts, self.sessions)

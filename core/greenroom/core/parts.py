@@ -8,6 +8,7 @@ from greenroom.core.evaluation import Evaluation
 from greenroom.core.limits import Limits
 from greenroom.core.ports import Store
 from greenroom.core.tickets import Tickets
+from greenroom.core.tracing import Tracer
 from greenroom.core.users import Users
 
 
@@ -22,3 +23,4 @@ class Parts:
     tickets: Tickets
     limits: Limits
     evaluation: Evaluation
+    tracer: Tracer | None

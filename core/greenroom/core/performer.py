@@ -29,6 +29,7 @@ class Performer:
         self._store = parts.store
         self._limits = parts.limits
         self._evaluation = parts.evaluation
+        self._tracer = parts.tracer
 
     async def perform(self, plan: Plan, arrived: int) -> Outcome:
         """What the turn came to. Raises a `GreenroomError`; the attempt is then kept as evidence. `arrived`: when its
@@ -41,7 +42,11 @@ class Performer:
         if request.timeout is not None:
             time_left = min(time_left, request.timeout - waited / 1e9)
         scene = set_scene(plan, served.agent, scenario, time_left)
-        turn = Turn(scene, served.backstage, request.feed, request.traceparent)
+        span = None
+        if self._tracer is not None:
+            whose = (served.id, served.agent.name, scene.session_id, scene.number)
+            span = self._tracer.agent(*whose, request.request_id, request.traceparent)
+        turn = Turn(scene, served.backstage, request.feed, request.traceparent, span)
         try:
             reply = await bounded(produce(served.agent, turn, served.executor), time_left)
             turn.toolbox.end()
@@ -67,6 +72,8 @@ class Performer:
                 ran_us=(perf_counter_ns() - turn.started_ns) // 1000,
             )
             self._check_room(plan, outcome)
+            if span is not None:
+                span.replied(outcome.prompt_tokens, outcome.completion_tokens)
         except Overrun:
             late = TurnTimeout(f"the turn took longer than {time_left:g} s")
             raise await self._failed(plan, turn, late, None) from None
@@ -89,6 +96,8 @@ class Performer:
 
     async def _failed(self, plan: Plan, turn: Turn, error: GreenroomError, cause: Exception | None) -> GreenroomError:
         """Keeps the evidence beside the session, and gives back what to raise."""
+        if turn.span is not None:
+            turn.span.failed(type(cause).__name__ if isinstance(error, AgentFailed) else error.reason.lower())
         turn.end()
         session = plan.session
         evidence = FailedTurn(

@@ -41,7 +41,7 @@ def failure_of(error: BaseException, tool: Tool[..., Any] | None) -> tuple[str, 
 class Execution:
     """One call while it runs."""
 
-    __slots__ = ("_arguments", "_id", "_name", "_number", "_started", "scripted_by", "turn", "writer")
+    __slots__ = ("_arguments", "_id", "_name", "_number", "_started", "scripted_by", "span", "turn", "writer")
 
     def __init__(self, turn: "Turn", number: int, name: str, arguments: Mapping[str, Any], call_id: str) -> None:
         self.turn = turn
@@ -51,13 +51,15 @@ class Execution:
         self._name = name
         self._id = call_id
         self.scripted_by = ""
+        self.span = None if turn.span is None else turn.span.tool(name, call_id)
         self._started = perf_counter_ns()
 
     @property
     def call(self) -> Call:
         """What the tool may know of its call."""
         turn = self.turn
-        return Call(self._id, turn.call_key(self._number), self._name, turn.number, turn.time_left, turn.traceparent)
+        traceparent = turn.traceparent if self.span is None else self.span.traceparent
+        return Call(self._id, turn.call_key(self._number), self._name, turn.number, turn.time_left, traceparent)
 
     def record(self, result: str, ok: bool, changes: tuple[Change, ...] = ()) -> ToolCallRecord:
         """The call as it is stored; it is over now."""
@@ -131,7 +133,11 @@ class Toolbox:
             raise ToolFailed(name, kind, message) from error
         finally:
             leave(before)
+            if running.span is not None:
+                running.span.leave()
         del self._running[number]
+        if running.span is not None:
+            running.span.end()
         self._keep(number, running.record(text, ok=True, changes=changes))
         if turn.feed is not None:
             await turn.feed.room()
@@ -148,6 +154,8 @@ class Toolbox:
 
     def _fail(self, number: int, running: Execution, kind: str, message: str, *, cut_off: bool) -> None:
         self._turn.world_turn.undo(running.writer, cut_off=cut_off)
+        if running.span is not None:
+            running.span.end(kind)
         self._keep(number, running.record(to_json({"error": {"type": kind, "message": message}}), ok=False))
 
     def _keep(self, number: int, record: ToolCallRecord) -> None:

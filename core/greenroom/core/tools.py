@@ -30,8 +30,8 @@ class Call(Injectable):
     """The tool call a tool is running for.
 
     `key` is the same on every attempt of the same call: pass it on as the idempotency key of whatever acts outside.
-    `time_left` is how many seconds the turn has from the call's start. `traceparent` is the request's W3C trace context, to be
-    passed on to what the tool calls; "" for none.
+    `time_left` is how many seconds the turn has from the call's start. `traceparent` is W3C trace context, to be passed on to
+    what the tool calls: the call's own where it is traced, else that of the request; "" for none.
     """
 
     id: str

@@ -28,6 +28,7 @@ from greenroom.core.schema import Injectable
 from greenroom.core.script import TurnScript
 from greenroom.core.toolbox import Toolbox
 from greenroom.core.tools import Tool, ToolFailed, User
+from greenroom.core.tracing import AgentSpan
 from greenroom.core.transcript import Exchange
 from greenroom.core.world import World, WorldTurn
 
@@ -78,12 +79,22 @@ class Backstage:
 class Turn(Injectable):
     """One turn: what the user just said, all that is known, and the means to act. Valid until its agent returns."""
 
-    def __init__(self, scene: Scene, backstage: Backstage, feed: Feed | None = None, traceparent: str = "") -> None:
+    def __init__(
+        self,
+        scene: Scene,
+        backstage: Backstage,
+        feed: Feed | None = None,
+        traceparent: str = "",
+        span: AgentSpan | None = None,
+    ) -> None:
         self.scene = scene
         self.feed = feed
         """Where the reply is told while it is made, if anybody reads along."""
-        self.traceparent = traceparent
-        """W3C trace context of the request, to be passed on to what the agent calls; "" for none."""
+        self.span = span
+        """This run in a trace, if somebody traces."""
+        self.traceparent = traceparent if span is None else span.traceparent
+        """W3C trace context, to be passed on to what the agent calls: the run's own where it is traced, else that of the
+        request; "" for none."""
         self.limits = backstage.limits
         self.started_ns = perf_counter_ns()
         self.world_turn: WorldTurn = scene.world
@@ -229,6 +240,8 @@ class Turn(Injectable):
         if self._outside is not None:
             leave(self._outside)
             self._outside = None
+            if self.span is not None:
+                self.span.end()
         if "token" in self.__dict__:
             self._tokens.pop(self.token, None)
         self.__dict__.pop("tools", None)  # it holds this turn
