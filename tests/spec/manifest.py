@@ -99,6 +99,7 @@ CONTRACT: dict[str, Entry] = {
     ),
     "CHAT-14": proved(
         "spec/test_whole_retries::test_the_official_client_keeps_its_conversation_without_a_session_id",
+        "interop/test_langchain::test_three_turns_go_on_from_each_other_plain_or_streamed_with_a_session_id_or_without",
         "spec/test_placing_machine::test_every_kind_of_client_gets_the_right_answer_and_its_twin_too",
         "core/test_core_forks::test_a_conversation_without_session_id_goes_on_from_its_end",
         "core/test_core_forks::test_from_within_it_goes_on_in_a_fork_with_the_world_as_it_was",
@@ -178,6 +179,9 @@ CONTRACT: dict[str, Entry] = {
         "spec/test_whole_chat::test_our_own_reply_sent_back_is_accepted_and_a_tool_loop_ends_by_itself",
         "edge/test_edge_streaming::test_the_trace_goes_where_the_request_the_key_or_the_setting_says",
         "interop/test_node_client::test_its_tool_runner_ends_by_itself_and_runs_nothing_when_the_trace_stands_in_the_metadata",
+        "interop/test_ai_sdk::test_with_the_trace_in_the_metadata_there_is_one_step_and_none_of_its_own_tools_runs",
+        "interop/test_pydantic_ai::test_with_the_trace_in_the_metadata_it_asks_once_and_runs_no_tool_of_its_own",
+        "interop/test_langchain::test_with_the_trace_in_the_metadata_it_asks_once_and_runs_no_tool_of_its_own",
         "spec/test_known_exchanges::test_open_webui_runs_the_calls_again_and_is_given_the_text",
         "spec/test_known_exchanges::test_promptfoo_reads_plain_text_where_the_calls_stand_in_the_metadata",
     ),
@@ -201,6 +205,7 @@ CONTRACT: dict[str, Entry] = {
         "core/test_core_streamed::test_who_asks_again_in_time_keeps_the_turn_going",
         "core/test_core_streamed::test_a_turn_that_lost_its_place_runs_anew_only_while_nothing_of_it_was_told",
         "edge/test_edge_streaming::test_a_comment_keeps_an_idle_stream_open",
+        "cli/test_wire::test_a_client_that_reads_a_byte_at_a_time_gets_all_of_it_and_holds_nobody_up",
     ),
     "STREAM-07": proved(
         "spec/test_whole_chat::test_the_official_client_talks_to_the_support_agent",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
+from greenroom.cli.http_protocol import HttpProtocol
 from greenroom.cli.process import CannotStart, Ready
 from greenroom.cli.settings import Settings
 from greenroom.cli.setup import key_ring, set_up_log
@@ -114,7 +115,7 @@ class EdgeProcess:
         config = uvicorn.Config(
             app,
             loop="none",  # it runs in the loop that is there
-            http="httptools",
+            http=HttpProtocol,
             ws="none",
             lifespan="on",
             log_config=None,
