@@ -210,6 +210,7 @@ CONTRACT: dict[str, Entry] = {
     "STREAM-07": proved(
         "spec/test_whole_chat::test_the_official_client_talks_to_the_support_agent",
         "spec/test_whole_streams::test_the_stream_and_the_reply_are_one_thing",
+        "spec/test_official_client::test_a_raw_response_has_our_headers_and_parses_as_any_other",
         "interop/test_installs::test_older_lines_of_the_official_client_are_served",
         "interop/test_node_client::test_its_streaming_helper_folds_all_but_the_results_of_the_calls",
     ),
@@ -294,6 +295,8 @@ CONTRACT: dict[str, Entry] = {
         "edge/test_edge_openapi::test_schemathesis_finds_nothing",
     ),
     "ERR-03": proved(
+        "spec/test_official_client::test_what_is_refused_for_now_is_tried_again_when_we_said_and_runs_once",
+        "spec/test_official_client::test_what_a_retry_cannot_cure_is_asked_once_though_the_client_would_try_again",
         "spec/test_whole_resources::test_a_core_that_drains_is_unhealthy_and_refuses_turns",
         "spec/test_whole_chat::test_a_turn_past_its_deadline_is_504_and_not_to_be_retried",
         "edge/test_edge_errors::test_every_code_of_the_core_is_told_as_the_table_says",
