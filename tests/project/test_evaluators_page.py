@@ -13,22 +13,11 @@ from typing import Any
 import httpx2
 import pytest
 import yaml
+from evaluators_page import DOCS, PAGE, block, blocks
 from running_sandbox import PATIENCE, Sandbox, environment
 
-DOCS = Path(__file__).parents[2] / "docs"
-PAGE = (DOCS / "evaluators.md").read_text(encoding="utf-8")
 KEY, FRONT_KEY = "gr_evaluators_of_the_page", "gr_open_webui_of_the_page"
 ORDER = "What's the status of my order #12345?"
-
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-
-
-def block(language: str, name: str) -> str:
-    """The one whose first line names its file."""
-    [found] = [text for text in blocks(language) if text.startswith(f"# {name}\n")]
-    return found
 
 
 def settings(name: str) -> dict[str, str]:
@@ -122,11 +111,11 @@ def test_the_test_for_pytest_passes(served: Sandbox, tmp_path: Path) -> None:
     (tmp_path / "test_support.py").write_text(block("python", "test_support.py"), encoding="utf-8")
     run = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), str(tmp_path)],
-        env=environment(GREENROOM_URL=served.http, GREENROOM_KEY=KEY),
+        env=environment(GREENROOM_URL=served.http, GREENROOM_KEY=KEY, PYTEST_DISABLE_PLUGIN_AUTOLOAD="1"),
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=3 * PATIENCE,
         check=False,
     )
     assert run.returncode == 0, run.stdout + run.stderr

@@ -96,6 +96,7 @@ CONTRACT: dict[str, Entry] = {
         "spec/test_whole_chat::test_a_transcript_goes_on_goes_back_and_starts_over_with_its_world",
         "core/test_core_transcript::test_a_client_that",
         "spec/test_known_exchanges::test_a_reply_that_promptfoo_made_a_string_of_is_still_the_turn_it_was",
+        "interop/test_promptfoo::test_a_message_with_calls_is_a_string_to_it_and_its_conversation_goes_on_under_an_id",
     ),
     "CHAT-14": proved(
         "spec/test_whole_retries::test_the_official_client_keeps_its_conversation_without_a_session_id",
@@ -108,6 +109,7 @@ CONTRACT: dict[str, Entry] = {
         "core/test_core_forks::test_many_clients_with_the_same_words_each_have_a_session_of_their_own",
         "core/test_core_forks::test_one_that_was_closed_or_deleted_is_not_gone_on_with",
         "spec/test_known_exchanges::test_promptfoo_with_stateful_false_sends_everything_and_no_id",
+        "interop/test_promptfoo::test_with_stateful_false_its_conversation_is_one_session_without_an_id",
         "spec/test_several_agents::test_a_conversation_without_id_goes_on_with_the_agent_that_is_asked",
     ),
     "CHAT-15": proved(
