@@ -170,22 +170,47 @@ class Stream:
         self.call = running.agents.RunTurns(**call)
         self.messages: list[agent_pb2.RunTurnsResponse] = []
         self._outcomes: dict[int, agent_pb2.TurnOutcome] = {}
+        self.told: dict[int, list[agent_pb2.StreamTurnResponse]] = {}
+        """What streamed turns have told so far."""
 
     async def send(
-        self, turns: Mapping[int, agent_pb2.RunTurnRequest] | None = None, *, cancel: Sequence[int] = ()
+        self,
+        turns: Mapping[int, agent_pb2.RunTurnRequest] | None = None,
+        *,
+        cancel: Sequence[int] = (),
+        stream: bool = False,
     ) -> None:
-        items = [agent_pb2.TurnItem(sequence=number, turn=turn) for number, turn in (turns or {}).items()]
+        items = [
+            agent_pb2.TurnItem(sequence=number, turn=turn, stream=stream) for number, turn in (turns or {}).items()
+        ]
         await self.call.write(agent_pb2.RunTurnsRequest(turns=items, cancel=cancel))
+
+    async def read(self) -> None:
+        """The next message."""
+        message = await self.call.read()
+        assert isinstance(message, agent_pb2.RunTurnsResponse), "the stream ended"
+        self.messages.append(message)
+        for told in message.told:
+            assert told.sequence not in self._outcomes, "told after its outcome"
+            self.told.setdefault(told.sequence, []).extend(told.events)
+        for outcome in message.outcomes:
+            assert outcome.sequence not in self._outcomes, "answered twice"
+            self._outcomes[outcome.sequence] = outcome
+
+    def text(self, sequence: int) -> str:
+        """What a streamed turn has said so far."""
+        return "".join(event.text_delta for event in self.told.get(sequence, ()))
+
+    async def says(self, sequence: int, text: str) -> None:
+        """Waits until it has said just this."""
+        async with asyncio.timeout(PATIENCE):
+            while self.text(sequence) != text:
+                await self.read()
 
     async def outcome(self, sequence: int) -> agent_pb2.TurnOutcome:
         async with asyncio.timeout(PATIENCE):
             while sequence not in self._outcomes:
-                message = await self.call.read()
-                assert isinstance(message, agent_pb2.RunTurnsResponse), "the stream ended"
-                self.messages.append(message)
-                for outcome in message.outcomes:
-                    assert outcome.sequence not in self._outcomes, "answered twice"
-                    self._outcomes[outcome.sequence] = outcome
+                await self.read()
         return self._outcomes[sequence]
 
     async def reply(self, sequence: int) -> turn_pb2.Reply:

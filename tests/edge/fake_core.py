@@ -102,6 +102,15 @@ def started(reply: turn_pb2.Reply) -> agent_pb2.StreamTurnResponse:
     )
 
 
+def said(text: str) -> agent_pb2.StreamTurnResponse:
+    return agent_pb2.StreamTurnResponse(text_delta=text)
+
+
+def events(sequence: int, *told: agent_pb2.StreamTurnResponse) -> agent_pb2.RunTurnsResponse:
+    """What one streamed turn has told."""
+    return agent_pb2.RunTurnsResponse(told=[agent_pb2.TurnEvents(sequence=sequence, events=told)])
+
+
 @dataclass
 class FakeCore(
     agent_pb2_grpc.AgentServiceServicer,
@@ -117,6 +126,10 @@ class FakeCore(
     lists: list[int] = field(default_factory=list)
     cancelled: list[int] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
+    streamed: list[bool] = field(default_factory=list)
+    """Of each turn: whether it is told while it is made."""
+    read: list[tuple[int, int]] = field(default_factory=list)
+    """What the edge has said of how far streamed turns are out."""
     parted: int = 0
     """Streams of turns that their edge has ended in good order."""
     opened: list[session_pb2.CreateSessionRequest] = field(default_factory=list)
@@ -128,7 +141,7 @@ class FakeCore(
     """What every unary call ends with, while set."""
     stream_cancelled: asyncio.Event = field(default_factory=asyncio.Event)
     break_after: int | None = None
-    """Ends the stream of turns after so many outcomes, once."""
+    """Ends the stream of turns after so many messages, once."""
     target: str = ""
 
     async def start(self, address: str = "127.0.0.1:0") -> str:
@@ -158,33 +171,49 @@ class FakeCore(
         context: grpc.aio.ServicerContext[agent_pb2.RunTurnsRequest, agent_pb2.RunTurnsResponse],
     ) -> AsyncIterator[agent_pb2.RunTurnsResponse]:
         self._seen(context)
-        outcomes: asyncio.Queue[agent_pb2.TurnOutcome | None] = asyncio.Queue()
-        tasks: set[asyncio.Task[None]] = set()
+        messages: asyncio.Queue[agent_pb2.RunTurnsResponse | None] = asyncio.Queue()
+        tasks: dict[str, asyncio.Task[None]] = {}
 
         async def one(item: agent_pb2.TurnItem) -> None:
-            answer = await self.script(item.turn)
+            told: list[agent_pb2.StreamTurnResponse] = []
+            if item.stream and self.deltas:
+                told = [started(reply_to(item.turn)), *(said(delta) for delta in self.deltas)]
+                for event in told:
+                    await messages.put(events(item.sequence, event))
+            try:
+                answer = await self.script(item.turn)
+            except asyncio.CancelledError:
+                self.stream_cancelled.set()
+                raise
+            if item.stream and isinstance(answer, turn_pb2.Reply):
+                await messages.put(events(item.sequence, *self._rest(answer, told)))
             outcome = agent_pb2.TurnOutcome(sequence=item.sequence)
             if isinstance(answer, turn_pb2.Reply):
                 outcome.reply.CopyFrom(answer)
             else:
                 outcome.error.CopyFrom(answer)
-            await outcomes.put(outcome)
+            await messages.put(agent_pb2.RunTurnsResponse(outcomes=[outcome]))
 
         async def read() -> None:
             async for request in requests:
                 self.lists.append(len(request.turns))
                 self.cancelled.extend(request.cancel)
                 self.left.extend(request.left)
+                self.read.extend((progress.sequence, progress.characters) for progress in request.read)
                 for item in request.turns:
                     self.turns.append(item.turn)
-                    tasks.add(asyncio.create_task(one(item)))
+                    self.streamed.append(item.stream)
+                    tasks[item.turn.attempt_id] = asyncio.create_task(one(item))
+                for attempt_id in request.left:
+                    if self.streamed and self.streamed[-1]:
+                        tasks[attempt_id].cancel()
             self.parted += 1
-            await outcomes.put(None)
+            await messages.put(None)
 
         reading = asyncio.create_task(read())
         try:
-            while (outcome := await outcomes.get()) is not None:
-                yield agent_pb2.RunTurnsResponse(outcomes=[outcome])
+            while (message := await messages.get()) is not None:
+                yield message
                 if self.break_after is not None:
                     self.break_after -= 1
                     if self.break_after <= 0:
@@ -192,38 +221,18 @@ class FakeCore(
                         await context.abort(grpc.StatusCode.UNAVAILABLE, "scripted break")
         finally:
             reading.cancel()
-            for task in tasks:
+            for task in tasks.values():
                 task.cancel()
 
-    async def StreamTurn(
-        self,
-        request: agent_pb2.StreamTurnRequest,
-        context: grpc.aio.ServicerContext[agent_pb2.StreamTurnRequest, agent_pb2.StreamTurnResponse],
-    ) -> AsyncIterator[agent_pb2.StreamTurnResponse]:
+    def _rest(
+        self, answer: turn_pb2.Reply, told: Sequence[agent_pb2.StreamTurnResponse]
+    ) -> list[agent_pb2.StreamTurnResponse]:
         """A script's deltas come before its reply's tool calls, and are the beginning of its text."""
-        self._seen(context)
-        self.turns.append(request.turn)
-        said = "".join(self.deltas)
-        try:
-            if said:
-                yield started(reply_to(request.turn))
-            for delta in self.deltas:
-                yield agent_pb2.StreamTurnResponse(text_delta=delta)
-            answer = await self.script(request.turn)
-        except asyncio.CancelledError:
-            self.stream_cancelled.set()
-            raise
-        if isinstance(answer, turn_pb2.Reply):
-            if not said:
-                yield started(answer)
-            for call in answer.tool_calls:
-                yield agent_pb2.StreamTurnResponse(tool_call=call)
-            assert answer.text.startswith(said)
-            if answer.text != said:
-                yield agent_pb2.StreamTurnResponse(text_delta=answer.text[len(said) :])
-            yield agent_pb2.StreamTurnResponse(completed=answer)
-        else:
-            await context.abort_with_status(rpc_status.to_status(answer))
+        already = "".join(event.text_delta for event in told)
+        assert answer.text.startswith(already)
+        first = [] if told else [started(answer)]
+        calls = [agent_pb2.StreamTurnResponse(tool_call=call) for call in answer.tool_calls]
+        return [*first, *calls, *([said(answer.text[len(already) :])] if answer.text != already else [])]
 
     async def ListAgents(self, request: agent_pb2.ListAgentsRequest, context: grpc.aio.ServicerContext):  # type: ignore[no-untyped-def, type-arg]  # noqa: ANN201
         await self._check(context)

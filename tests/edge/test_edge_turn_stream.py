@@ -1,6 +1,7 @@
 """The stream of turns to the core: coalescing, order, breaks, deadlines (performance.md, CHAT-15, CHAT-18)."""
 
 import asyncio
+import json
 from pathlib import Path
 
 import grpc
@@ -247,3 +248,101 @@ async def test_a_refused_turn_leaves_the_others_alone(client: httpx2.AsyncClient
     core.script = script  # type: ignore[assignment]
     answers = await asyncio.gather(*(client.post(PATH, json=turn("a", name)) for name in ("a", "bad", "b")))
     assert [answer.status_code for answer in answers] == [200, 400, 200]
+
+
+async def test_a_reply_that_is_being_told_when_the_stream_breaks_ends_there(
+    client: httpx2.AsyncClient, core: FakeCore
+) -> None:
+    """It is not asked for again, since it might come out otherwise; the core hears that nobody has it."""
+
+    async def never(_: agent_pb2.RunTurnRequest) -> turn_pb2.Reply:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    core.script, core.deltas, core.break_after = never, ("so ", "far"), 3
+    response = await client.post(PATH, json={**turn("a"), "stream": True})
+    assert response.status_code == 200
+    *told, last = [line for line in response.text.split("\n\n") if line]
+    assert [json.loads(line[6:])["choices"][0]["delta"]["content"] for line in told] == ["", "so ", "far"]
+    assert json.loads(last[6:])["error"]["type"] == "overloaded_error"
+    await until(lambda: core.left == [core.turns[0].attempt_id])
+    assert len(core.turns) == 1
+
+
+async def test_one_of_which_nothing_was_told_is_asked_for_again(client: httpx2.AsyncClient, core: FakeCore) -> None:
+    runs = 0
+
+    async def script(one: agent_pb2.RunTurnRequest) -> turn_pb2.Reply:
+        nonlocal runs
+        runs += 1
+        if runs == 1:
+            await asyncio.Event().wait()
+        return reply_to(one)
+
+    core.script = script
+    waiting = asyncio.create_task(client.post(PATH, json={**turn("a", "first"), "stream": True}))
+    await until(lambda: runs == 1)
+    core.break_after = 1
+    assert (await client.post(PATH, json=turn("b", "second"))).status_code == 200
+    assert (await waiting).text.endswith("data: [DONE]\n\n")
+    first = [(one.attempt_id, one.resent) for one in core.turns if one.session_id == "first"]
+    assert first == [(first[0][0], False), (first[0][0], True)]
+    assert all(stream for one, stream in zip(core.turns, core.streamed, strict=True) if one.session_id == "first")
+
+
+async def test_the_core_is_told_how_far_a_stream_is_out(client: httpx2.AsyncClient, core: FakeCore) -> None:
+    """In steps; a short reply needs none."""
+    await client.post(PATH, json={**turn("short"), "stream": True})
+    assert core.read == []
+    core.deltas = ("é" * 5000, "x" * 5000, "y" * 9000, "z" * 100)
+
+    async def script(one: agent_pb2.RunTurnRequest) -> turn_pb2.Reply:
+        await until(lambda: sum(characters for _, characters in core.read) == 19_000)
+        return reply_to(one, text="".join(core.deltas))
+
+    core.script = script
+    response = await client.post(PATH, json={**turn("long"), "stream": True})
+    assert response.text.endswith("data: [DONE]\n\n")
+    assert len(core.read) <= 2
+
+
+async def test_a_reader_that_does_not_read_is_not_said_to_have_read(core: FakeCore) -> None:
+    core.deltas = ("x" * 30_000,) * 200
+
+    async def never(_: agent_pb2.RunTurnRequest) -> turn_pb2.Reply:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    core.script = never
+    async with served(options(core.target)) as url:
+        address = httpx2.URL(url)
+        reader, writer = await asyncio.open_connection(address.host, address.port, limit=1024)
+        body = json.dumps({**turn("a"), "stream": True}).encode()
+        head = f"POST {PATH} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n\r\n"
+        writer.write(head.encode() + body)
+        out = -1
+        while out != sum(characters for _, characters in core.read):  # until it stands still
+            out = sum(characters for _, characters in core.read)
+            await asyncio.sleep(0.2)
+        assert 0 < out < 200 * 30_000 - 100_000
+        while sum(characters for _, characters in core.read) < 200 * 30_000:
+            assert await reader.read(65536)
+        writer.close()
+
+
+async def test_streams_are_refused_too_when_there_is_no_room(core: FakeCore) -> None:
+    gate = asyncio.Event()
+
+    async def script(one: agent_pb2.RunTurnRequest) -> turn_pb2.Reply:
+        await gate.wait()
+        return reply_to(one)
+
+    core.script = script
+    given = options(core.target)
+    async with in_process(options(core.target, core=type(given.core)(target=core.target, max_pending=1))) as client:
+        waiting = asyncio.create_task(client.post(PATH, json={**turn("a"), "stream": True}))
+        await until(lambda: len(core.turns) == 1)
+        refused = await client.post(PATH, json={**turn("b"), "stream": True})
+        assert (refused.status_code, check_shape(refused)["type"]) == (503, "overloaded_error")
+        gate.set()
+        assert (await waiting).text.endswith("data: [DONE]\n\n")

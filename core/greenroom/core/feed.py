@@ -7,6 +7,7 @@ turn cannot be run anew, since it might say something else.
 import asyncio
 import threading
 from collections import deque
+from collections.abc import Callable
 from datetime import datetime
 from typing import Final
 
@@ -19,7 +20,6 @@ from greenroom.core.records import ToolCallRecord, TurnRecord
 WINDOW: Final = 32 * 1024
 """Characters that may be unread before the agent has to wait."""
 
-
 _BROKEN = "the session changed while the reply was streamed, and what was told of it does not hold; send it again"
 
 
@@ -31,32 +31,44 @@ class Begun(msgspec.Struct, frozen=True, gc=False):
     completion_id: str
     agent: str
     at: datetime
+    replayed: bool = False
+    """It was stored earlier, and is told again."""
 
 
 Event = Begun | str | ToolCallRecord
 
 
-class Feed:
-    """One streamed turn's events. To be made on the loop that runs the turn; `say` may be called from any thread."""
+def size_of(event: Event) -> int:
+    """What an event takes of the window: its characters, of a call those of arguments and result."""
+    if isinstance(event, str):
+        return len(event)
+    return len(event.arguments_json) + len(event.result_json) if isinstance(event, ToolCallRecord) else 0
 
-    def __init__(self) -> None:
+
+class Feed:
+    """One streamed turn's events. To be made on the loop that runs the turn; `say` may be called from any thread.
+
+    `wake` is called on the loop when there is more to take. What was taken counts as unread until `acknowledge`.
+    """
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self._wake = wake
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         self._begun: Begun | None = None
         self._events: deque[str | ToolCallRecord] = deque()
         self._unread = 0
-        self._more = asyncio.Event()
-        self._read = asyncio.Event()
+        self._read: asyncio.Event | None = None
         self._over = False
         self._said: list[str] = []
-        """The text that was read."""
+        """The text that was taken."""
         self._calls: list[str] = []
-        """The ids of the calls that were read."""
+        """The ids of the calls that were taken."""
 
     # The agent's side
 
     def begin(self, begun: Begun) -> None:
-        """The turn runs, or runs anew: what it has said before is forgotten. Raises `StreamBroken` when that was read."""
+        """The turn runs, or runs anew: what it has said before is forgotten. Raises `StreamBroken` when that was taken."""
         if self._said or self._calls:
             raise StreamBroken(_BROKEN)
         self._begun = begun
@@ -70,11 +82,13 @@ class Feed:
 
     def call(self, record: ToolCallRecord) -> None:
         """A call that is over."""
-        self._put(record, len(record.arguments_json) + len(record.result_json))
+        self._put(record, size_of(record))
 
     async def room(self) -> None:
         """Returns when the reader has kept up."""
         while self._unread > WINDOW and not self._over:
+            if self._read is None:
+                self._read = asyncio.Event()
             self._read.clear()
             await self._read.wait()
 
@@ -84,31 +98,32 @@ class Feed:
         self._events.append(event)
         self._unread += size
         if threading.get_ident() == self._thread:
-            self._more.set()
+            self._wake()
         else:
-            self._loop.call_soon_threadsafe(self._more.set)
+            self._loop.call_soon_threadsafe(self._wake)
 
     # The reader's side
 
-    async def read(self) -> list[Event]:
-        """What there is, as soon as there is something; [] when there will be no more."""
-        while not self._events:
-            if self._over:
-                return []
-            self._more.clear()
-            await self._more.wait()
+    def take(self) -> list[Event]:
+        """What there is; how it began comes with the first of it."""
+        if not self._events:
+            return []
         events: list[Event] = []
         if self._begun is not None:
             events.append(self._begun)
             self._begun = None
         for _ in range(len(self._events)):
             events.append(self._note(self._events.popleft()))
-        self._unread = 0
-        self._read.set()
         return events
 
+    def acknowledge(self, size: int) -> None:
+        """So much of what was taken has been read, by `size_of`."""
+        self._unread = max(0, self._unread - size)
+        if self._read is not None and self._unread <= WINDOW:
+            self._read.set()
+
     def rest(self, turn: TurnRecord) -> list[str | ToolCallRecord]:
-        """What of the stored reply was not read. Raises `StreamBroken` when it is not what was begun."""
+        """What of the stored reply was not taken. Raises `StreamBroken` when it is not what was begun."""
         said = "".join(self._said)
         calls = [call.id for call in turn.tool_calls]
         if not turn.reply.startswith(said) or calls[: len(self._calls)] != self._calls:
@@ -116,11 +131,17 @@ class Feed:
         text = turn.reply[len(said) :]
         return [*turn.tool_calls[len(self._calls) :], *([text] if text else [])]
 
+    @property
+    def begun(self) -> bool:
+        """Whether something was taken."""
+        return bool(self._said or self._calls)
+
     def close(self) -> None:
         """The turn is over, or its reader has left: nobody waits any longer."""
         self._over = True
-        self._more.set()
-        self._read.set()
+        if self._read is not None:
+            self._read.set()
+        self._wake()
 
     def _note(self, event: str | ToolCallRecord) -> str | ToolCallRecord:
         if isinstance(event, str):

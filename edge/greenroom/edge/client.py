@@ -8,7 +8,7 @@ import grpc
 from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2
 
-from greenroom.edge.errors import OVERLOADED, EdgeError, Refused, from_rpc_error, is_ours
+from greenroom.edge.errors import OVERLOADED, EdgeError, from_rpc_error, is_ours
 from greenroom.edge.exchange import Exchange
 from greenroom.edge.options import CoreOptions
 from greenroom.edge.turn_stream import TurnStream
@@ -120,44 +120,19 @@ class CoreClient:
         except grpc.aio.AioRpcError as error:
             raise self._told(error) from None
 
-    async def stream_turn(
-        self, turn: agent_pb2.RunTurnRequest, exchange: Exchange
-    ) -> AsyncGenerator[agent_pb2.StreamTurnResponse]:
-        """One turn, event by event. Broken before its first event it is sent again, as the same attempt. Raises EdgeError."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._turn_timeout
-        begun = False
-        while True:
-            try:
-                async for event in self.agents.StreamTurn(
-                    agent_pb2.StreamTurnRequest(turn=turn),
-                    timeout=max(0.001, deadline - loop.time()),
-                    metadata=self.metadata(exchange),
-                    wait_for_ready=True,
-                ):
-                    begun = True
-                    yield event
-                return
-            except grpc.aio.AioRpcError as error:
-                if begun:
-                    raise self._told(error) from None
-                await self._give_up(error, deadline, unseen=not turn.resent)
-                turn.resent = True
-                turn.held_us = int((loop.time() - deadline + self._turn_timeout) * 1_000_000)
-
-    async def _give_up(self, error: grpc.aio.AioRpcError, deadline: float, *, unseen: bool = False) -> None:
+    async def _give_up(self, error: grpc.aio.AioRpcError, deadline: float) -> None:
         """Raises what the caller is told, or returns after a pause when it is worth another try."""
         loop = asyncio.get_running_loop()
         broken = error.code() is grpc.StatusCode.UNAVAILABLE and not is_ours(error)
         if not broken or loop.time() + _RETRY_PAUSE >= deadline:
-            raise self._told(error, unseen=unseen) from None
+            raise self._told(error) from None
         await asyncio.sleep(_RETRY_PAUSE)
 
-    def _told(self, error: grpc.aio.AioRpcError, *, unseen: bool = False) -> Exception:
-        """A deadline that passed while nobody was there is 503, not 504. `unseen`: no connection has carried the request."""
+    def _told(self, error: grpc.aio.AioRpcError) -> EdgeError:
+        """A deadline that passed while nobody was there is 503, not 504."""
         late = error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and not is_ours(error)
         if late and not self.reachable():
-            return (Refused if unseen else EdgeError)(OVERLOADED)
+            return EdgeError(OVERLOADED)
         return from_rpc_error(error)
 
 
@@ -169,8 +144,6 @@ def _open_channel(options: CoreOptions) -> grpc.aio.Channel:
         ("grpc.min_reconnect_backoff_ms", 1000),
         ("grpc.max_reconnect_backoff_ms", 500),
         ("grpc.use_local_subchannel_pool", 1),
-        # Windows that grow with what the connection can carry would let a turn whose reader is slow run 4 MB ahead of it.
-        ("grpc.http2.bdp_probe", 0),
     ]
     if options.tls is None:
         return grpc.aio.insecure_channel(options.target, settings)

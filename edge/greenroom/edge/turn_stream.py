@@ -2,18 +2,20 @@
 
 What is asked within one tick of the loop leaves as one list, answers are read as they come, in any order. When the stream
 breaks, the turns without an answer are sent again on the next one with the same attempt id: the core finds the ones it
-committed, so none runs twice.
+committed, so none runs twice. A reply that is being told is not asked for again: it might come out otherwise.
 """
 
 import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 
 import grpc
 
 from greenroom.edge.errors import OVERLOADED, TIMEOUT, EdgeError, Refused, from_status
-from greenroom.v1.agent_pb2 import RunTurnRequest, RunTurnsRequest, RunTurnsResponse, TurnItem
+from greenroom.edge.telling import Telling
+from greenroom.v1.agent_pb2 import RunTurnRequest, RunTurnsRequest, RunTurnsResponse, TurnItem, TurnProgress
 from greenroom.v1.turn_pb2 import Reply
 
 MAX_LIST_BYTES = 256 * 1024
@@ -35,15 +37,16 @@ TurnsCall = grpc.aio.StreamStreamCall[bytes, RunTurnsResponse]
 
 
 class _Waiting:
-    """A turn without an answer."""
+    """A turn without an answer. `telling`: where the reply of a streamed one is told."""
 
-    __slots__ = ("deadline", "future", "sequence", "turn", "written")
+    __slots__ = ("deadline", "future", "sequence", "telling", "turn", "written")
 
-    def __init__(self, sequence: int, turn: RunTurnRequest, deadline: float, future: "asyncio.Future[Reply]") -> None:
+    def __init__(self, sequence: int, turn: RunTurnRequest, deadline: float, telling: "Telling | None") -> None:
         self.sequence = sequence
         self.turn = turn
         self.deadline = deadline
-        self.future = future
+        self.future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self.telling = telling
         self.written = False
 
 
@@ -98,21 +101,44 @@ class TurnStream:
 
     async def run(self, turn: RunTurnRequest) -> Reply:
         """The stored reply. Raises EdgeError: the core's own, 503 when it cannot be reached in time, 504 past the deadline."""
+        waiting = self._ask(turn)
+        try:
+            return await waiting.future
+        finally:
+            self._waiting.pop(waiting.sequence, None)
+
+    @contextmanager
+    def stream(self, turn: RunTurnRequest) -> Iterator[Telling]:
+        """The reply as it is made, for as long as the context lasts. Raises EdgeError when there is no room for it."""
+        telling = Telling(lambda characters: self._read_on(waiting, characters))
+        waiting = self._ask(turn, telling)
+        waiting.future.add_done_callback(telling.settle)
+        try:
+            yield telling
+        finally:
+            self._waiting.pop(waiting.sequence, None)
+            waiting.future.cancel()
+
+    def _ask(self, turn: RunTurnRequest, telling: Telling | None = None) -> _Waiting:
         if len(self._waiting) >= self._max_pending:
             raise Refused(OVERLOADED)
         self._sequence = sequence = self._sequence + 1
         loop = asyncio.get_running_loop()
-        waiting = _Waiting(sequence, turn, loop.time() + self._timeout, loop.create_future())
+        waiting = _Waiting(sequence, turn, loop.time() + self._timeout, telling)
         self._waiting[sequence] = waiting
         if self._open:
-            self._outbox.append((waiting, one_turn(sequence, turn)))
+            self._outbox.append((waiting, _item(waiting)))
             self._wake.set()
         if self._timer is None:
             self._timer = loop.call_at(waiting.deadline, self._expire)
-        try:
-            return await waiting.future
-        finally:
-            self._waiting.pop(sequence, None)
+        return waiting
+
+    def _read_on(self, waiting: _Waiting, characters: int) -> None:
+        """So much more of its reply is out."""
+        if self._open and waiting.sequence in self._waiting:
+            progress = TurnProgress(sequence=waiting.sequence, characters=characters)
+            self._outbox.append((None, RunTurnsRequest(read=[progress]).SerializeToString()))
+            self._wake.set()
 
     def left(self, attempt_id: str) -> None:
         """That turn's client has gone without its reply, which the core is to keep (CHAT-15). The turn itself goes on."""
@@ -155,6 +181,7 @@ class TurnStream:
             self._open = True
             answered = await self._serve_one_stream()
             self._open = False
+            self._break_off()
             failures = 0 if answered else failures + 1
 
     async def _serve_one_stream(self) -> bool:
@@ -208,6 +235,10 @@ class TurnStream:
             yield b"".join(batch)
 
     def _settle(self, message: RunTurnsResponse) -> None:
+        for told in message.told:
+            waiting = self._waiting.get(told.sequence)
+            if waiting is not None and waiting.telling is not None:
+                waiting.telling.add(told.events)
         for outcome in message.outcomes:
             waiting = self._waiting.pop(outcome.sequence, None)
             if waiting is None or waiting.future.done():
@@ -227,7 +258,7 @@ class TurnStream:
             if waiting.written:
                 waiting.turn.resent = True
                 waiting.turn.timeout_ms = max(1, int((waiting.deadline - now) * 1000))
-            self._outbox.append((waiting, one_turn(waiting.sequence, waiting.turn)))
+            self._outbox.append((waiting, _item(waiting)))
         if self._leavers:
             in_flight = {waiting.turn.attempt_id for waiting in self._waiting.values()}
             for leaver in self._leavers:
@@ -237,6 +268,14 @@ class TurnStream:
                     self._outbox.append((leaver, _left(leaver.attempt_id)))
         if self._outbox:
             self._wake.set()
+
+    def _break_off(self) -> None:
+        """The stream broke: replies of which something was told end here."""
+        for waiting in list(self._waiting.values()):
+            if waiting.telling is not None and waiting.telling.begun:
+                del self._waiting[waiting.sequence]
+                self.left(waiting.turn.attempt_id)  # if it was committed, its reply has not been told
+                waiting.future.set_exception(_unavailable(waiting))
 
     def _expire(self) -> None:
         """All deadlines are equally far off, so the oldest turn is the first to expire: one timer serves all."""
@@ -280,10 +319,14 @@ def _is_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-def one_turn(sequence: int, turn: RunTurnRequest) -> bytes:
-    """`RunTurnsRequest(turns=[TurnItem(sequence, turn)])` as protobuf writes it, without copying the turn twice."""
+def _item(waiting: _Waiting) -> bytes:
+    return one_turn(waiting.sequence, waiting.turn, stream=waiting.telling is not None)
+
+
+def one_turn(sequence: int, turn: RunTurnRequest, *, stream: bool = False) -> bytes:
+    """`RunTurnsRequest(turns=[TurnItem(sequence, turn, stream)])` as protobuf writes it, without copying the turn twice."""
     body = turn.SerializeToString()
-    head = _SEQUENCE + _varint(sequence) + _TURN + _varint(len(body))
+    head = (_STREAMED if stream else b"") + _SEQUENCE + _varint(sequence) + _TURN + _varint(len(body))
     return b"".join((_TURNS, _varint(len(head) + len(body)), head, body))
 
 
@@ -301,4 +344,5 @@ def _varint(number: int) -> bytes:
 # A field's number and kind: 0 is a varint, 2 has its length before it.
 _TURNS = bytes((RunTurnsRequest.TURNS_FIELD_NUMBER << 3 | 2,))
 _SEQUENCE = bytes((TurnItem.SEQUENCE_FIELD_NUMBER << 3,))
+_STREAMED = bytes((TurnItem.STREAM_FIELD_NUMBER << 3, 1))
 _TURN = bytes((TurnItem.TURN_FIELD_NUMBER << 3 | 2,))

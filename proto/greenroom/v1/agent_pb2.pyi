@@ -180,6 +180,7 @@ class RunTurnsRequest(_message.Message):
     TURNS_FIELD_NUMBER: _builtins.int
     CANCEL_FIELD_NUMBER: _builtins.int
     LEFT_FIELD_NUMBER: _builtins.int
+    READ_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def turns(self) -> _containers.RepeatedCompositeFieldContainer[Global___TurnItem]:
         """Turns to run."""
@@ -191,8 +192,12 @@ class RunTurnsRequest(_message.Message):
     @_builtins.property
     def left(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Attempt ids of turns whose client has left before it had the reply. They go on; the reply is kept, and the same
-        request gets it.
+        request gets it. A streamed one is stopped two seconds later, as StreamTurn says.
         """
+
+    @_builtins.property
+    def read(self) -> _containers.RepeatedCompositeFieldContainer[Global___TurnProgress]:
+        """How much more of streamed turns has been read. An agent is held back while 32 Ki characters of its turn are unread."""
 
     def __init__(
         self,
@@ -200,10 +205,11 @@ class RunTurnsRequest(_message.Message):
         turns: _abc.Iterable[Global___TurnItem] | None = ...,
         cancel: _abc.Iterable[_builtins.int] | None = ...,
         left: _abc.Iterable[_builtins.str] | None = ...,
+        read: _abc.Iterable[Global___TurnProgress] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancel", b"cancel", "left", b"left", "turns", b"turns"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancel", b"cancel", "left", b"left", "read", b"read", "turns", b"turns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -217,8 +223,11 @@ class TurnItem(_message.Message):
 
     SEQUENCE_FIELD_NUMBER: _builtins.int
     TURN_FIELD_NUMBER: _builtins.int
+    STREAM_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """The caller's number for it, unique on the stream; its outcome carries the same."""
+    stream: _builtins.bool
+    """Whether its reply is told while the agent makes it, ahead of its outcome."""
     @_builtins.property
     def turn(self) -> Global___RunTurnRequest:
         """The turn."""
@@ -228,38 +237,99 @@ class TurnItem(_message.Message):
         *,
         sequence: _builtins.int = ...,
         turn: Global___RunTurnRequest | None = ...,
+        stream: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["turn", b"turn"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["sequence", b"sequence", "turn", b"turn"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["sequence", b"sequence", "stream", b"stream", "turn", b"turn"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TurnItem: _TypeAlias = TurnItem  # noqa: Y015
 
 @_typing.final
+class TurnProgress(_message.Message):
+    """How far a streamed turn has been read."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    CHARACTERS_FIELD_NUMBER: _builtins.int
+    sequence: _builtins.int
+    """The turn."""
+    characters: _builtins.int
+    """What was read since the last time, in characters: of text, and of tool calls' arguments and results."""
+    def __init__(
+        self,
+        *,
+        sequence: _builtins.int = ...,
+        characters: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["characters", b"characters", "sequence", b"sequence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TurnProgress: _TypeAlias = TurnProgress  # noqa: Y015
+
+@_typing.final
 class RunTurnsResponse(_message.Message):
-    """Outcomes, each sent as soon as its turn completes."""
+    """What has happened meanwhile: what streamed turns have told, then outcomes, each sent as soon as its turn completes."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     OUTCOMES_FIELD_NUMBER: _builtins.int
+    TOLD_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[Global___TurnOutcome]:
         """What became of the turns."""
+
+    @_builtins.property
+    def told(self) -> _containers.RepeatedCompositeFieldContainer[Global___TurnEvents]:
+        """What streamed turns have told; it comes before their outcomes."""
 
     def __init__(
         self,
         *,
         outcomes: _abc.Iterable[Global___TurnOutcome] | None = ...,
+        told: _abc.Iterable[Global___TurnEvents] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcomes", b"outcomes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcomes", b"outcomes", "told", b"told"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RunTurnsResponse: _TypeAlias = RunTurnsResponse  # noqa: Y015
+
+@_typing.final
+class TurnEvents(_message.Message):
+    """More of one streamed turn."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    EVENTS_FIELD_NUMBER: _builtins.int
+    sequence: _builtins.int
+    """The number its request carried."""
+    @_builtins.property
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___StreamTurnResponse]:
+        """In order, as StreamTurn tells them, without `completed`: the outcome says that."""
+
+    def __init__(
+        self,
+        *,
+        sequence: _builtins.int = ...,
+        events: _abc.Iterable[Global___StreamTurnResponse] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "sequence", b"sequence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TurnEvents: _TypeAlias = TurnEvents  # noqa: Y015
 
 @_typing.final
 class TurnOutcome(_message.Message):

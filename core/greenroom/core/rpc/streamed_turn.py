@@ -5,10 +5,10 @@ import secrets
 from collections.abc import AsyncGenerator
 from typing import Any
 
-from greenroom.core.feed import Begun, Event, Feed
-from greenroom.core.records import ToolCallRecord
+from greenroom.core.feed import Feed, size_of
 from greenroom.core.request import TurnReply, TurnRequest
-from greenroom.core.rpc.codec import reply_to, timestamp, tool_calls_to
+from greenroom.core.rpc.codec import reply_to
+from greenroom.core.rpc.telling import event_to, last_events
 from greenroom.core.rpc.turn_runner import TurnRunner
 from greenroom.v1 import agent_pb2
 
@@ -25,7 +25,8 @@ class StreamedTurn:
         self._runner = runner
         self._request = request
         self._tasks = tasks
-        self._feed = request.feed = Feed()
+        self._more = asyncio.Event()
+        self._feed = request.feed = Feed(self._more.set)
         self._told = False
         self._telling = float("-inf")
         """When the last event was sent off."""
@@ -35,15 +36,17 @@ class StreamedTurn:
 
     async def events(self) -> AsyncGenerator[agent_pb2.StreamTurnResponse]:
         """The reply as it is made, then whole. Raises what the turn raises, or `StreamBroken`."""
-        begun = False
-        while events := await self._feed.read():
-            for event in events:
-                begun = True
+        over = False
+        while not over:
+            over = self._turn.done()
+            self._more.clear()
+            for event in self._feed.take():
                 yield event_to(event)
+                self._feed.acknowledge(size_of(event))  # gRPC takes no more from here than its caller reads
+            if not over:
+                await self._more.wait()
         reply = await self._turn
-        if not begun:
-            yield event_to(_began(reply), replayed=reply.replayed)
-        for event in self._feed.rest(reply.turn):
+        for event in last_events(self._feed, reply):
             yield event_to(event)
         self._telling = asyncio.get_running_loop().time()
         yield agent_pb2.StreamTurnResponse(completed=reply_to(reply))
@@ -66,25 +69,3 @@ class StreamedTurn:
         self._feed.close()
         if not turn.cancelled():
             turn.exception()  # whoever would have heard of it may have left
-
-
-def _began(reply: TurnReply) -> Begun:
-    session, turn = reply.session, reply.turn
-    return Begun(session.session_id, session.chat_id, turn.completion_id, session.agent, turn.created_at)
-
-
-def event_to(event: Event, *, replayed: bool = False) -> agent_pb2.StreamTurnResponse:
-    if isinstance(event, str):
-        return agent_pb2.StreamTurnResponse(text_delta=event)
-    if isinstance(event, ToolCallRecord):
-        return agent_pb2.StreamTurnResponse(tool_call=tool_calls_to([event])[0])
-    return agent_pb2.StreamTurnResponse(
-        started=agent_pb2.StreamStarted(
-            session_id=event.session_id,
-            chat_id=event.chat_id,
-            completion_id=event.completion_id,
-            started_at=timestamp(event.at),
-            agent=event.agent,
-            replayed=replayed,
-        )
-    )

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from time import perf_counter
+from typing import Any
 
 from greenroom.core.core import Core
 from greenroom.core.errors import Draining, GreenroomError
@@ -72,7 +73,7 @@ class TurnRunner:
         except GreenroomError as error:
             _log.warning("the reply of attempt %s could not be kept for its client: %s", attempt_id, error)
 
-    async def stopped_reading(self, attempt_id: str, turn: "asyncio.Task[TurnReply]", *, stays: bool) -> None:
+    async def stopped_reading(self, attempt_id: str, turn: "asyncio.Task[Any]", *, stays: bool) -> None:
         """The reader of a stream has left (STREAM-06): the turn is stopped a little later, unless it `stays` or the same
         request has been asked again by then."""
         await self.left(attempt_id)

@@ -3,13 +3,17 @@
 import asyncio
 import secrets
 from collections import deque
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from functools import partial
+from typing import NamedTuple
 
 from greenroom.core.errors import GreenroomError, TurnCancelled
+from greenroom.core.feed import Event, Feed
 from greenroom.core.rpc import callers
 from greenroom.core.rpc.callers import principal_of
 from greenroom.core.rpc.codec import turn_request, write_reply
 from greenroom.core.rpc.status import to_status, unexpected
+from greenroom.core.rpc.telling import event_to, last_events
 from greenroom.core.rpc.turn_runner import TurnRunner
 from greenroom.v1 import agent_pb2
 
@@ -17,6 +21,14 @@ _LIST_BYTES = 256 * 1024  # what one message carries at most, a larger turn alon
 # Seconds in which a reply that was sent may still be lost with the edge. It takes an edge one or two milliseconds to pass it
 # on; any longer, and a client that has its reply and says the same again would be taken for one that has not.
 _UNDER_WAY = 0.005
+
+
+class OpenTurn(NamedTuple):
+    """A turn that is being run. `stays`: a streamed one goes on without its reader."""
+
+    attempt_id: str
+    task: "asyncio.Task[None]"
+    stays: bool
 
 
 class TurnStream:
@@ -30,8 +42,14 @@ class TurnStream:
         self._log = log
         self._caller = caller
         self._tasks = tasks
-        self._open: dict[int, tuple[str, asyncio.Task[None]]] = {}
+        self._open: dict[int, OpenTurn] = {}
         self._done: list[tuple[str, agent_pb2.TurnOutcome]] = []
+        self._feeds: dict[int, Feed] = {}
+        """Of the streamed turns that are being run."""
+        self._telling: set[int] = set()
+        """Those that have something to tell."""
+        self._told: list[agent_pb2.TurnEvents] = []
+        """What streamed turns have told that are over."""
         self._sent: deque[tuple[float, str]] = deque()
         """Attempts whose reply was sent a moment ago: it may not have got further."""
         self._more = asyncio.Event()
@@ -44,13 +62,18 @@ class TurnStream:
                     attempt_id = item.turn.attempt_id
                     if not attempt_id:  # it has to be known by something, should its client leave
                         attempt_id = item.turn.attempt_id = secrets.token_hex(16)
+                    if item.stream:
+                        self._feeds[item.sequence] = Feed(partial(self._has_more, item.sequence))
                     task = asyncio.create_task(self._run(item))
                     if not task.done():
-                        self._open[item.sequence] = attempt_id, task
+                        self._open[item.sequence] = OpenTurn(attempt_id, task, bool(item.turn.idempotency_key))
                         self._tasks.add(task)
                 for sequence in request.cancel:
                     if sequence in self._open:
-                        self._open[sequence][1].cancel()
+                        self._open[sequence].task.cancel()
+                for progress in request.read:
+                    if progress.sequence in self._feeds:
+                        self._feeds[progress.sequence].acknowledge(progress.characters)
                 if request.left:
                     self._note_left(request.left)
         finally:
@@ -64,37 +87,67 @@ class TurnStream:
                 await self._more.wait()
                 self._more.clear()
                 await asyncio.sleep(0)  # what completes in this tick goes into the same message
+                told = self._take() if self._telling or self._told else ()
                 done, self._done = self._done, []
                 now = asyncio.get_running_loop().time()
                 while self._sent and self._sent[0][0] < now - _UNDER_WAY:
                     self._sent.popleft()
                 self._sent.extend([(now, attempt) for attempt, _ in done])
-                for outcomes in in_lists([outcome for _, outcome in done]):
-                    yield agent_pb2.RunTurnsResponse(outcomes=outcomes)
+                for response in in_messages(told, [outcome for _, outcome in done]):
+                    yield response
             ended = True
         finally:
             if not ended:
                 broke_at = asyncio.get_running_loop().time()
                 self._note_left(
-                    [attempt for attempt, _ in self._open.values()]
+                    [turn.attempt_id for turn in self._open.values()]
                     + [attempt for attempt, _ in self._done]
                     + [attempt for sent_at, attempt in self._sent if sent_at >= broke_at - _UNDER_WAY]
                 )
 
     def _note_left(self, attempts: Iterable[str]) -> None:
         """The clients of these turns are gone, or the edge is that would have brought them their replies."""
+        streamed = {self._open[sequence].attempt_id: sequence for sequence in self._feeds if sequence in self._open}
         for attempt in attempts:
-            task = asyncio.create_task(self._runner.left(attempt))
+            if attempt in streamed:
+                sequence = streamed[attempt]
+                turn = self._open[sequence]
+                self._feeds[sequence].close()
+                leaving = self._runner.stopped_reading(attempt, turn.task, stays=turn.stays)
+            else:
+                leaving = self._runner.left(attempt)
+            task = asyncio.create_task(leaving)
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
+    def _has_more(self, sequence: int) -> None:
+        if sequence in self._feeds:
+            self._telling.add(sequence)
+            self._more.set()
+
+    def _take(self) -> list[agent_pb2.TurnEvents]:
+        """What there is to tell."""
+        for sequence in self._telling:
+            self._tell(sequence, self._feeds[sequence].take())
+        self._telling.clear()
+        told, self._told = self._told, []
+        return told
+
+    def _tell(self, sequence: int, events: Sequence[Event]) -> None:
+        if events:
+            told = [event_to(event) for event in events]
+            self._told.append(agent_pb2.TurnEvents(sequence=sequence, events=told))
+
     async def _run(self, item: agent_pb2.TurnItem) -> None:
-        outcome = agent_pb2.TurnOutcome(sequence=item.sequence)
+        outcome, feed = agent_pb2.TurnOutcome(sequence=item.sequence), self._feeds.get(item.sequence)
         try:
             request = item.turn
             timeout = request.timeout_ms / 1000 if request.timeout_ms else None
             turn = turn_request(request, principal_of(request, self._caller), timeout)
+            turn.feed = feed
             reply = await self._runner.run(turn, log=self._log)
+            if feed is not None:
+                self._tell(item.sequence, last_events(feed, reply))
             write_reply(outcome.reply, reply.session, reply.turn, reply.replayed)
         except GreenroomError as error:
             outcome.error.CopyFrom(to_status(error))
@@ -105,20 +158,31 @@ class TurnStream:
         finally:
             entry = self._open.pop(item.sequence, None)
             if entry is not None:
-                self._tasks.discard(entry[1])
+                self._tasks.discard(entry.task)
+            if feed is not None:
+                del self._feeds[item.sequence]
+                self._telling.discard(item.sequence)
+                self._tell(item.sequence, feed.take())
+                feed.close()
             self._more.set()
         self._done.append((item.turn.attempt_id, outcome))
 
 
-def in_lists(outcomes: list[agent_pb2.TurnOutcome]) -> list[list[agent_pb2.TurnOutcome]]:
-    """Cut so that no message is too large; a larger turn goes alone."""
-    lists: list[list[agent_pb2.TurnOutcome]] = []
-    size = _LIST_BYTES
-    for outcome in outcomes:
-        length = outcome.ByteSize()
-        if size + length > _LIST_BYTES:
-            lists.append([])
-            size = 0
-        lists[-1].append(outcome)
+def in_messages(
+    told: Iterable[agent_pb2.TurnEvents], outcomes: Iterable[agent_pb2.TurnOutcome]
+) -> Iterator[agent_pb2.RunTurnsResponse]:
+    """One, or as many as it takes for none to be too large; what is larger by itself goes alone."""
+    response, size = agent_pb2.RunTurnsResponse(), 0
+    parts: list[agent_pb2.TurnEvents | agent_pb2.TurnOutcome] = [*told, *outcomes]
+    for part in parts:
+        length = part.ByteSize()
+        if size and size + length > _LIST_BYTES:
+            yield response
+            response, size = agent_pb2.RunTurnsResponse(), 0
+        if isinstance(part, agent_pb2.TurnEvents):
+            response.told.append(part)
+        else:
+            response.outcomes.append(part)
         size += length
-    return lists
+    if size:
+        yield response

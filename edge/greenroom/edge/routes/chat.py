@@ -58,11 +58,12 @@ class ChatEndpoint:
             await self._answer_tool_messages(chat, turn, core, exchange, send)
         elif chat.stream:
             stream = EventStream(chat, exchange, send, trace_in_metadata=trace_in_metadata)
-            try:
-                await stream.run(core.stream_turn(turn, exchange), receive, ping=self._stream_ping)
-            except ClientDisconnect:
-                core.turns.left(turn.attempt_id)  # the core may have told it all
-                raise
+            with core.turns.stream(turn) as telling:
+                try:
+                    await stream.run(telling, receive, ping=self._stream_ping)
+                except ClientDisconnect:
+                    core.turns.left(turn.attempt_id)
+                    raise
         else:
             reply = await self._run(turn, core, receive)
             exchange.answered_by(reply)

@@ -1,8 +1,7 @@
 """A reply as server-sent events, told while the agent makes it (STREAM-01..06)."""
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import Callable, Iterable
 
 import msgspec
 from starlette.requests import ClientDisconnect
@@ -13,8 +12,9 @@ from greenroom.edge.chat_reply import Call, ReplyMetadata, ReplyUsage
 from greenroom.edge.chat_request import ChatRequest
 from greenroom.edge.errors import SERVER_ERROR, EdgeError
 from greenroom.edge.exchange import Exchange
+from greenroom.edge.telling import Telling
 from greenroom.v1.agent_pb2 import StreamStarted, StreamTurnResponse
-from greenroom.v1.turn_pb2 import Reply, ToolCall
+from greenroom.v1.turn_pb2 import Reply
 
 DONE = b"data: [DONE]\n\n"
 STREAM_HEADERS = [
@@ -70,32 +70,39 @@ class EventStream:
         self._include_usage = options is not None and options.include_usage is True
         self._started: StreamStarted | None = None
         self._opened = False
-        self._idle = True
-        """Whether nothing was written since the last look."""
         self._calls = 0
-        self._leaving: asyncio.Future[None] | None = None
-        """Done when the reader has left."""
 
-    async def run(self, events: AsyncGenerator[StreamTurnResponse], receive: Receive, *, ping: float) -> None:
-        """Until the reply is out or its reader has left, which the core is told by the end of the call (STREAM-06). `ping`:
-        seconds without an event after which a comment keeps the connection open."""
-        telling = asyncio.ensure_future(self._tell(events))
-        leaving = self._leaving = asyncio.ensure_future(_left(receive))
+    async def run(self, telling: Telling, receive: Receive, *, ping: float) -> None:
+        """Until the reply is out. Before anything is written a failure is a real HTTP error, after it an event (STREAM-06).
+        `ping`: seconds without an event after which a comment keeps the connection open. Raises `ClientDisconnect` when the
+        reader has left."""
+        leaving = asyncio.ensure_future(_left(receive))
+        leaving.add_done_callback(lambda _: telling.wake())
+        pings = _Pings(ping, telling.wake)
         try:
-            while True:
-                self._idle = True
-                await asyncio.wait({telling, leaving}, timeout=ping, return_when=asyncio.FIRST_COMPLETED)
-                if telling.done():
-                    break
+            while (reply := telling.reply()) is None:
                 if leaving.done():
                     raise ClientDisconnect
-                if self._idle:
+                if events := telling.take():
+                    await self._tell(events)
+                    telling.passed_on(events)
+                elif pings.due():
                     await self._write(b": ping\n\n")
+                else:
+                    await telling.wait()
+                    continue
+                pings.put_off()
+            self._exchange.answered_by(reply)
+            if leaving.done():
+                raise ClientDisconnect
+            await self._close(reply)
+        except EdgeError as error:
+            if not self._opened:
+                raise
+            await self._write(b"data: " + error.body(self._exchange.request_id) + b"\n\n", more=False)
         finally:
+            pings.stop()
             leaving.cancel()
-            telling.cancel()
-            await asyncio.wait({telling, leaving})
-        telling.result()
 
     async def send_stored(self, reply: Reply) -> None:
         """A reply that is there already, without its calls (CHAT-19)."""
@@ -106,59 +113,40 @@ class EventStream:
             started_at=reply.created_at,
             agent=reply.agent,
         )
-        await self._add(Delta(role="assistant", content=""))
-        if reply.text:
-            await self._add(Delta(content=reply.text))
+        first = self._chunk_of(Delta(role="assistant", content=""))
+        await self._write(first + self._chunk_of(Delta(content=reply.text)) if reply.text else first)
         await self._close(reply)
 
-    async def _tell(self, events: AsyncGenerator[StreamTurnResponse]) -> None:
-        """Before anything is written a failure is a real HTTP error, after it an event (STREAM-06). The call to the core is
-        read to its end: one that is broken off says that the reader has left."""
-        reply: Reply | None = None
-        try:
-            async with aclosing(events):
-                async for event in events:
-                    kind = event.WhichOneof("event")
-                    if kind == "started":
-                        self._started = event.started
-                        await self._add(Delta(role="assistant", content=""))
-                    elif kind == "text_delta":
-                        await self._add(Delta(content=event.text_delta))
-                    elif kind == "tool_call":
-                        await self._add_call(event.tool_call)
-                    elif kind == "completed":
-                        reply = event.completed
-            if reply is None:
-                raise EdgeError(SERVER_ERROR)
-            self._exchange.answered_by(reply)
-            if self._leaving is not None and self._leaving.done():
-                raise ClientDisconnect
-            await self._close(reply)
-        except EdgeError as error:
-            if not self._opened:
-                raise
-            await self._write(b"data: " + error.body(self._exchange.request_id) + b"\n\n", more=False)
-
-    async def _add_call(self, call: ToolCall) -> None:
-        if not self._trace_in_metadata:
-            [shown] = codec.calls_of([call], first_index=self._calls)
-            self._calls += 1
-            await self._add(Delta(tool_calls=[shown]))
-
-    async def _add(self, delta: Delta) -> None:
-        await self._event(self._chunk(ChunkChoice(0, delta, None)))
+    async def _tell(self, events: Iterable[StreamTurnResponse]) -> None:
+        """What has come together goes out together."""
+        chunks = []
+        for event in events:
+            if event.HasField("text_delta"):
+                chunks.append(self._chunk_of(Delta(content=event.text_delta)))
+            elif event.HasField("started"):
+                self._started = event.started
+                chunks.append(self._chunk_of(Delta(role="assistant", content="")))
+            elif event.HasField("tool_call") and not self._trace_in_metadata:
+                [shown] = codec.calls_of([event.tool_call], first_index=self._calls)
+                self._calls += 1
+                chunks.append(self._chunk_of(Delta(tool_calls=[shown])))
+        if chunks:
+            await self._write(b"".join(chunks))
 
     async def _close(self, reply: Reply) -> None:
         last = self._chunk(ChunkChoice(0, Delta(), "stop"))
         trace = codec.calls_of(reply.tool_calls) if self._trace_in_metadata and reply.tool_calls else None
         last.metadata = codec.metadata_of(reply, trace)
         last.evaluation_metadata = msgspec.Raw(reply.evaluation_json or "{}")
-        await self._event(last)
+        ending = _event(last)
         if self._include_usage:
             usage = self._chunk()
             usage.usage = codec.usage_of(reply)
-            await self._event(usage)
-        await self._write(DONE, more=False)
+            ending += _event(usage)
+        await self._write(ending + DONE, more=False)
+
+    def _chunk_of(self, delta: Delta) -> bytes:
+        return _event(self._chunk(ChunkChoice(0, delta, None)))
 
     def _chunk(self, *choices: ChunkChoice) -> Chunk:
         started = self._started
@@ -174,11 +162,7 @@ class EventStream:
             chat_id=started.chat_id,
         )
 
-    async def _event(self, chunk: Chunk) -> None:
-        await self._write(b"data: " + _encoder.encode(chunk) + b"\n\n")
-
     async def _write(self, event: bytes, *, more: bool = True) -> None:
-        self._idle = False
         if not self._opened:
             self._opened = True
             replayed = self._started is not None and self._started.replayed
@@ -187,9 +171,42 @@ class EventStream:
         await self._send({"type": "http.response.body", "body": event, "more_body": more})
 
 
+class _Pings:
+    """Says when a stream has been idle for so many seconds; `wake` is called then. One timer, set anew when it fires."""
+
+    def __init__(self, seconds: float, wake: Callable[[], None]) -> None:
+        self._seconds = seconds
+        self._wake = wake
+        self._loop = asyncio.get_running_loop()
+        self._due_at = self._loop.time() + seconds
+        self._timer = self._loop.call_at(self._due_at, self._look)
+
+    def due(self) -> bool:
+        """Whether it is time for one."""
+        return self._loop.time() >= self._due_at
+
+    def put_off(self) -> None:
+        """Something was written."""
+        self._due_at = self._loop.time() + self._seconds
+
+    def stop(self) -> None:
+        self._timer.cancel()
+
+    def _look(self) -> None:
+        next_at = self._due_at
+        if self.due():
+            self._wake()
+            next_at = self._loop.time() + self._seconds
+        self._timer = self._loop.call_at(next_at, self._look)
+
+
 async def _left(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+def _event(chunk: Chunk) -> bytes:
+    return b"data: " + _encoder.encode(chunk) + b"\n\n"
 
 
 _encoder = msgspec.json.Encoder()
