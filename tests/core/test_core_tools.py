@@ -174,6 +174,25 @@ async def test_wrong_arguments_fail_the_call_and_are_each_named(
     assert not answer.tool_calls[0].ok
 
 
+async def test_names_and_codes_that_have_no_utf_8_fail_the_call_and_not_the_turn(serve: Serve) -> None:
+    @tool
+    def coded() -> str:
+        """Fails with a code that is no text."""
+        raise ToolError("no", code="a\ud800")
+
+    agent = Agent("odd", tools=[coded])
+
+    @agent.reply
+    async def reply(turn: Turn) -> str:
+        calls = [{"id": "c", "function": {"name": name, "arguments": "{}"}} for name in ("l\ud800k", "coded")]
+        return "\n".join(json.loads(answer["content"])["error"]["type"] for answer in await turn.tools.run(calls))
+
+    core = await serve(agent)
+    answer = await core.say("hi")
+    assert answer.text.splitlines() == ["invalid_arguments", "a?"]
+    assert [call.name for call in answer.tool_calls] == ["l?k", "coded"]
+
+
 async def test_each_way_of_failing_has_its_type_and_message(serve: Serve) -> None:
     core = await serve(scripted())
     answer = await do(

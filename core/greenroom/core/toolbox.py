@@ -26,7 +26,7 @@ def failure_of(error: BaseException, tool: Tool[..., Any] | None) -> tuple[str, 
         case InvalidArguments():
             return "invalid_arguments", message
         case ToolError():
-            return error.code, message
+            return well_formed(str(error.code)), message
         case ToolFailed():  # a tool that called another one and passes its failure on
             return error.type, well_formed(error.message)
         case TimeoutError():
@@ -108,7 +108,7 @@ class Toolbox:
 
     async def call(self, tool: Tool[..., Any] | str, arguments: Mapping[str, Any], call_id: str = "") -> Any:
         """Runs one call and records it. Raises `ToolFailed` when it failed, `LimitExceeded` past the turn's bounds."""
-        name = tool if isinstance(tool, str) else tool.name
+        name = well_formed(tool) if isinstance(tool, str) else tool.name  # a model may call it anything
         found = self.find(tool) if isinstance(tool, str) else tool
         number = self._open(name)
         turn = self._turn
