@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from core_running import PATIENCE, Running, Serve, request, until
 from opentelemetry import trace
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -408,6 +409,38 @@ async def test_nothing_that_is_said_is_in_a_span(traced: Trace, spans: Spans) ->
     assert error_of(run) == ("ERROR", "ToolFailed", None)
     assert "secret" not in run.to_json() + call.to_json()
     assert (run.events, call.events) == ((), ())
+
+
+async def test_names_and_codes_that_have_no_utf_8_keep_no_span_from_being_sent(traced: Trace, spans: Spans) -> None:
+    @tool
+    def coded() -> str:
+        """Fails with a code that is no text."""
+        raise ToolError("no", code="a\ud800")
+
+    agent = Agent("support", tools=[coded])
+
+    @agent.reply
+    async def reply(turn: Turn) -> str:
+        for name in ("l\ud800k", "coded"):
+            with pytest.raises(ToolFailed):
+                await turn.call(name)
+        return "done"
+
+    core = await traced(agent)
+    await core.say("hi")
+    sent = encode_spans(spans.all).SerializeToString()
+    assert b"execute_tool l?k" in sent
+    assert b"a?" in sent
+
+
+async def test_a_run_belongs_to_its_request_and_not_to_what_happens_to_be_open(spans: Spans) -> None:
+    around = spans.tracing.agent("shop:agent", "support", "s1", 1, "req_1", TRACE)
+    run = spans.tracing.agent("shop:agent", "inner", "s2", 1, "req_2", "")
+    assert current() == run.traceparent
+    run.end()
+    assert current() == around.traceparent
+    around.end()
+    assert parent_of(spans.named("invoke_agent inner")) == ""
 
 
 async def test_after_a_turn_no_span_of_its_is_the_current_one(spans: Spans) -> None:
