@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import json
 import random
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
@@ -35,7 +36,8 @@ class Tally:
 
 
 class Client:
-    """One session. Two neighbours share a user; every other client carries the whole history with each request."""
+    """One session. Two neighbours share a user; every other client carries the whole history with each request, and every
+    third reads its replies as streams."""
 
     def __init__(self, number: int, seed: int, door: Door, tally: Tally) -> None:
         self.history = History(f"proof-{number}")
@@ -44,6 +46,7 @@ class Client:
         self._door = door
         self._tally = tally
         self._carries_history = number % 2 == 1
+        self._streams = number % 3 == 0
         self._messages: list[dict[str, str]] = []
         self._http = httpx2.AsyncClient(timeout=_PATIENCE, verify=False, trust_env=False)
 
@@ -64,17 +67,18 @@ class Client:
             "messages": [*self._messages, said] if self._carries_history else [said],
             "session_id": self.history.session,
             "user_id": f"user-{self._number // 2}",
+            "stream": self._streams,
         }
         for count in itertools.count():
             answer = await self._attempt(body, count)
-            if answer is not None and answer.status_code == 200:
-                reply = answer.json()["choices"][0]["message"]["content"]
+            reply = None if answer is None or answer.status_code != 200 else self._read(answer)
+            if answer is not None and reply is not None:
                 self.history.answers.append(Answer(text, reply))
                 self._messages += [said, {"role": "assistant", "content": reply}]
                 self._tally.answered += 1
                 self._tally.replayed += "idempotency-replayed" in answer.headers
                 return True
-            if answer is not None and answer.status_code < 500 and answer.status_code not in (408, 429):
+            if answer is not None and 400 <= answer.status_code < 500 and answer.status_code not in (408, 429):
                 self.history.refused = f"{text!r} was refused: {answer.status_code} {answer.text[:200]}"
                 return False
             if asyncio.get_running_loop().time() > deadline:
@@ -98,6 +102,17 @@ class Client:
             return None
         self._tally.saw(str(answer.status_code))
         return answer
+
+    def _read(self, answer: httpx2.Response) -> str | None:
+        """The reply; None for a stream that did not come to its end."""
+        if not self._streams:
+            text: str = answer.json()["choices"][0]["message"]["content"]
+            return text
+        *events, end = [line[6:] for line in answer.text.splitlines() if line.startswith("data: ")] or [""]
+        if end != "[DONE]":
+            self._tally.saw("broken stream")
+            return None
+        return "".join(json.loads(event)["choices"][0]["delta"].get("content", "") for event in events)
 
     def _pause(self, answer: httpx2.Response | None) -> float:
         """As the answer asks, but no longer than a client in a hurry would."""
