@@ -179,6 +179,17 @@ def test_a_collector_that_takes_nothing_is_named_in_the_log_once_and_costs_no_tu
     assert (collector.refused > 1) == answers
 
 
+def test_a_collector_that_never_answers_keeps_no_server_from_stopping_in_good_order(folder: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        surroundings = {"GREENROOM_OTEL": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": url, "OTEL_BSP_SCHEDULE_DELAY": "1"}
+        with Sandbox(folder, *SERVE, "--drain-timeout", "0.5", **surroundings) as sandbox:
+            for number in range(3):
+                sandbox.said("hi", f"s{number}")
+            assert sandbox.stop() == 0
+            assert "did not stop in time" not in sandbox.log()
+
+
 def test_without_the_setting_opentelemetry_is_not_even_imported(folder: Path) -> None:
     with Sandbox(folder, *SERVE) as sandbox:
         assert sandbox.said("modules") == "none"
