@@ -110,4 +110,5 @@ def test_a_program_of_several_steps_without_session_id_needs_the_trace_in_the_me
         [[name, status, message]] = conversation["refused"]
         assert (name, status) == ("AI_APICallError", 400)
         assert "needs `session_id`" in message
+        assert "`X-Tool-Trace: metadata`" in message
         assert conversation["ran"] == (1 if conversation["own"] else 0)

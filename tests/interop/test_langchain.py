@@ -81,4 +81,5 @@ def test_an_agent_that_has_tools_and_no_session_id_needs_the_trace_in_the_metada
         [[status, error]] = conversation["refused"]
         assert status == 400
         assert "needs `session_id`" in error
+        assert "`X-Tool-Trace: metadata`" in error
         assert conversation["ran"] == 1

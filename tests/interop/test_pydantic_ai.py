@@ -80,4 +80,5 @@ def test_plain_and_without_session_id_it_needs_the_trace_in_the_metadata(convers
         [[status, error]] = conversation["refused"]
         assert status == 400
         assert "needs `session_id`" in error
+        assert "`X-Tool-Trace: metadata`" in error
         assert conversation["ran"] == (1 if conversation["own"] else 0)

@@ -12,12 +12,17 @@ from greenroom.v1.turn_pb2 import Reply
 LOOK_BACK = 8
 """Among how many of the session's last turns the one is looked for whose calls are answered."""
 
+NEEDS_SESSION = (
+    "A request that ends with `tool` messages needs `session_id`. A client that would run our tool calls once more is not "
+    "shown them as calls with the header `X-Tool-Trace: metadata`"
+)
+
 
 async def answered_reply(core: CoreClient, turn: RunTurnRequest, call_ids: list[str], exchange: Exchange) -> Reply:
     """The stored reply whose calls are answered: of the newest turn as a rule, else of one shortly before, which another
     client of the session has overtaken or which was superseded. 400 when there is none."""
     if not turn.session_id:
-        raise bad_request("A request that ends with `tool` messages needs `session_id`", "session_id")
+        raise bad_request(NEEDS_SESSION, "session_id")
     found = await core.call(core.sessions.GetSession, GetSessionRequest(session_id=turn.session_id), exchange)
     session = found.session
     wanted = set(call_ids)
