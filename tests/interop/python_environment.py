@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 import venv
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,20 +15,27 @@ class Environment:
     """A virtual environment with what is installed into it."""
 
     def __init__(self, folder: Path, *requirements: str) -> None:
-        venv.create(folder, with_pip=True)
+        venv.create(folder)
         self.python = str(folder / "bin" / "python")
-        self.run(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", *requirements])
+        pip = [sys.executable, "-m", "pip", "--python", self.python, "--quiet", "--disable-pip-version-check"]
+        # What is used once need not be compiled.
+        finished([*pip, "install", "--no-compile", *requirements])
 
     def run(self, arguments: Sequence[str], cwd: Path | None = None, **settings: str) -> str:
-        done = subprocess.run(
-            [self.python, *arguments],
-            cwd=cwd,
-            env={**os.environ, **settings},
-            capture_output=True,
-            text=True,
-            timeout=LONG,
-            stdin=subprocess.DEVNULL,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        return finished([self.python, *arguments], cwd, **settings)
+
+
+def finished(command: Sequence[str], cwd: Path | None = None, **settings: str) -> str:
+    """What a command printed that ended well."""
+    done = subprocess.run(
+        command,
+        cwd=cwd,
+        env={**os.environ, **settings},
+        capture_output=True,
+        text=True,
+        timeout=LONG,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
