@@ -64,7 +64,7 @@ def speaker() -> Speaker:
 
 
 def shown(stream: Stream, sequence: int) -> list[str]:
-    return [str(event.WhichOneof("event")) for event in stream.told[sequence]]
+    return [str(event.WhichOneof("event")) for event in stream.told.get(sequence, ())]
 
 
 def progress(sequence: int, characters: int) -> agent_pb2.RunTurnsRequest:
@@ -218,3 +218,66 @@ async def test_a_long_reply_goes_in_messages_of_bounded_size(serve: Serve) -> No
         assert len((await stream.reply(n)).text) == len(stream.text(n)) == 3_000_000
     assert max(message.ByteSize() for message in stream.messages) < 3_100_000
     stream.call.cancel()
+
+
+async def test_large_calls_that_end_together_pass_the_stream(serve: Serve) -> None:
+    """Else one turn would break the stream of all turns, and break the next one when it is sent again."""
+
+    @tool
+    async def look() -> str:
+        return "y" * 900_000
+
+    agent = Agent("busy", tools=[look])
+
+    @agent.reply
+    async def reply(turn: Turn) -> str:
+        await asyncio.gather(*(turn.call(look) for _ in range(12)))
+        return "done"
+
+    core = await serve(agent)
+    stream = Stream(core)
+    await stream.send({1: request("hi", sid="a")}, stream=True)
+    while len(stream.told.get(1, ())) < 13:
+        await stream.read()
+    assert shown(stream, 1) == ["started", *["tool_call"] * 12]
+    assert max(message.ByteSize() for message in stream.messages) < 1_000_000
+    await stream.call.write(progress(1, 2**31))
+    assert (await stream.failure(1)).reason == "LIMIT_EXCEEDED"
+    stream.call.cancel()
+
+
+async def test_what_is_said_faster_than_it_is_told_is_told_in_longer_pieces(serve: Serve) -> None:
+    """Each piece costs the same, and all turns wait for it. Calls keep their place."""
+    agent = Agent("hasty", tools=[count], world={"counter": {"n": 0}})
+
+    @agent.reply
+    async def reply(turn: Turn) -> str:
+        for _ in range(50_000):
+            turn.say("ä ")
+        await turn.call(count)
+        turn.say("counted")
+        return "."
+
+    core = await serve(agent)
+    stream = Stream(core)
+    await stream.send({1: request("hi")}, stream=True)
+    while "tool_call" not in shown(stream, 1):
+        await stream.read()
+    await stream.call.write(progress(1, 2**31))
+    reply_text = (await stream.reply(1)).text
+    assert stream.text(1) == reply_text == "ä " * 50_000 + "counted."
+    assert shown(stream, 1)[:3] == ["started", "text_delta", "tool_call"]
+    stream.call.cancel()
+
+
+@pytest.mark.parametrize("stream_it", [False, True])
+async def test_a_turn_may_be_cancelled_in_the_list_that_brings_it(
+    serve: Serve, speaker: Speaker, stream_it: bool
+) -> None:
+    core = await serve(speaker.agent)
+    stream = Stream(core)
+    item = agent_pb2.TurnItem(sequence=1, turn=request("wait"), stream=stream_it)
+    await stream.call.write(agent_pb2.RunTurnsRequest(turns=[item], cancel=[1]))
+    assert (await stream.failure(1)).code == grpc.StatusCode.CANCELLED
+    await stream.call.done_writing()
+    await stream.ends()

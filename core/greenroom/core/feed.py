@@ -7,8 +7,9 @@ turn cannot be run anew, since it might say something else.
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
+from itertools import groupby
 from typing import Final
 
 import msgspec
@@ -19,6 +20,9 @@ from greenroom.core.records import ToolCallRecord, TurnRecord
 
 WINDOW: Final = 32 * 1024
 """Characters that may be unread before the agent has to wait."""
+
+_PIECES = 64
+"""What waits is told piece by piece up to so many. Each costs the same however short, and all turns wait meanwhile."""
 
 _BROKEN = "the session changed while the reply was streamed, and what was told of it does not hold; send it again"
 
@@ -43,6 +47,15 @@ def size_of(event: Event) -> int:
     if isinstance(event, str):
         return len(event)
     return len(event.arguments_json) + len(event.result_json) if isinstance(event, ToolCallRecord) else 0
+
+
+def joined(events: Iterable[str | ToolCallRecord]) -> list[str | ToolCallRecord]:
+    """The same events with as few pieces of text as there can be."""
+    fewer: list[str | ToolCallRecord] = []
+    for is_text, run in groupby(events, lambda event: isinstance(event, str)):
+        same = list(run)
+        fewer.extend(["".join(map(str, same))] if is_text else same)
+    return fewer
 
 
 class Feed:
@@ -112,8 +125,8 @@ class Feed:
         if self._begun is not None:
             events.append(self._begun)
             self._begun = None
-        for _ in range(len(self._events)):
-            events.append(self._note(self._events.popleft()))
+        waiting = [self._events.popleft() for _ in range(len(self._events))]  # a thread may add to them meanwhile
+        events.extend(map(self._note, waiting if len(waiting) <= _PIECES else joined(waiting)))
         return events
 
     def acknowledge(self, size: int) -> None:

@@ -5,6 +5,7 @@ import secrets
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from functools import partial
+from itertools import chain
 from typing import NamedTuple
 
 from greenroom.core.errors import GreenroomError, TurnCancelled
@@ -69,8 +70,8 @@ class TurnStream:
                         self._open[item.sequence] = OpenTurn(attempt_id, task, bool(item.turn.idempotency_key))
                         self._tasks.add(task)
                 for sequence in request.cancel:
-                    if sequence in self._open:
-                        self._open[sequence].task.cancel()
+                    if sequence in self._open:  # after it has begun: one that came with this list has not
+                        asyncio.get_running_loop().call_soon(self._open[sequence].task.cancel)
                 for progress in request.read:
                     if progress.sequence in self._feeds:
                         self._feeds[progress.sequence].acknowledge(progress.characters)
@@ -168,12 +169,19 @@ class TurnStream:
         self._done.append((item.turn.attempt_id, outcome))
 
 
+def in_parts(told: agent_pb2.TurnEvents) -> Iterable[agent_pb2.TurnEvents]:
+    """Each event by itself, where they are too large together: tools that ran at a time may all have had large results."""
+    if told.ByteSize() <= _LIST_BYTES:
+        return (told,)
+    return (agent_pb2.TurnEvents(sequence=told.sequence, events=[event]) for event in told.events)
+
+
 def in_messages(
     told: Iterable[agent_pb2.TurnEvents], outcomes: Iterable[agent_pb2.TurnOutcome]
 ) -> Iterator[agent_pb2.RunTurnsResponse]:
     """One, or as many as it takes for none to be too large; what is larger by itself goes alone."""
     response, size = agent_pb2.RunTurnsResponse(), 0
-    parts: list[agent_pb2.TurnEvents | agent_pb2.TurnOutcome] = [*told, *outcomes]
+    parts: list[agent_pb2.TurnEvents | agent_pb2.TurnOutcome] = [*chain.from_iterable(map(in_parts, told)), *outcomes]
     for part in parts:
         length = part.ByteSize()
         if size and size + length > _LIST_BYTES:
