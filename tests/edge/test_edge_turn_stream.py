@@ -1,6 +1,7 @@
 """The stream of turns to the core: coalescing, order, breaks, deadlines (performance.md, CHAT-15, CHAT-18)."""
 
 import asyncio
+import gc
 import json
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from fake_core import FakeCore, failure, reply_to
 from test_edge_errors import check_shape
 
 from greenroom.edge import CoreOptions, client
+from greenroom.edge.telling import Telling
 from greenroom.v1 import agent_pb2, turn_pb2
 
 PATH = "/v1/chat/completions"
@@ -346,3 +348,21 @@ async def test_streams_are_refused_too_when_there_is_no_room(core: FakeCore) -> 
         assert (refused.status_code, check_shape(refused)["type"]) == (503, "overloaded_error")
         gate.set()
         assert (await waiting).text.endswith("data: [DONE]\n\n")
+
+
+async def test_nothing_of_a_streamed_turn_waits_for_the_garbage_collector(
+    client: httpx2.AsyncClient, core: FakeCore
+) -> None:
+    """It would keep the request and the reply for as long."""
+
+    def left_over() -> list[Telling]:
+        return [thing for thing in gc.get_objects() if isinstance(thing, Telling)]
+
+    gc.collect()
+    gc.disable()
+    try:
+        for number in range(3):
+            await client.post(PATH, json={**turn(f"hi {number}"), "stream": True})
+        await until(lambda: not left_over())
+    finally:
+        gc.enable()

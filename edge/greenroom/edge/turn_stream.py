@@ -118,6 +118,8 @@ class TurnStream:
         finally:
             self._waiting.pop(waiting.sequence, None)
             waiting.future.cancel()
+            # It holds this one: in a circle, nothing of the turn would be freed before the garbage is next collected.
+            waiting.telling = None
 
     def _ask(self, turn: RunTurnRequest, telling: Telling | None = None) -> _Waiting:
         if len(self._waiting) >= self._max_pending:
