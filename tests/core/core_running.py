@@ -138,7 +138,10 @@ class Running:
         return (await self.agents.RunTurn(request(*texts, sid=sid, **fields), timeout=PATIENCE)).reply
 
     async def refuses(self, *texts: str, sid: str = "s1", **fields: Any) -> Failure:
-        return await refused(self.agents.RunTurn(request(*texts, sid=sid, **fields), timeout=PATIENCE))
+        return await self.refuses_turn(request(*texts, sid=sid, **fields))
+
+    async def refuses_turn(self, turn: agent_pb2.RunTurnRequest) -> Failure:
+        return await refused(self.agents.RunTurn(turn, timeout=PATIENCE))
 
     async def turns(self, sid: str = "s1") -> session_pb2.ListTurnsResponse:
         return await self.sessions.ListTurns(session_pb2.ListTurnsRequest(session_id=sid))

@@ -170,7 +170,8 @@ async def test_an_agent_may_open(client: httpx2.AsyncClient) -> None:
 
 
 async def test_the_session_is_named_in_one_of_four_ways(core: FakeCore) -> None:
-    given = options(core.target, http=HttpOptions(rate_limit=None, session_headers=("X-OpenWebUI-Chat-Id",)))
+    named = {"session_headers": ("X-OpenWebUI-Chat-Id",), "transcript_headers": ("X-Chat",)}
+    given = options(core.target, http=HttpOptions(rate_limit=None, **named))
     headers = {"X-OpenWebUI-Chat-Id": "webui"}
     async with in_process(given) as client:
         for body, more, expected in [
@@ -181,7 +182,15 @@ async def test_the_session_is_named_in_one_of_four_ways(core: FakeCore) -> None:
             ({}, {}, "webui"),
         ]:
             await client.post(PATH, json={"messages": [USER], **body}, headers={**headers, **more})
-            assert core.turns[-1].session_id == expected
+            assert (core.turns[-1].session_id, core.turns[-1].transcript) == (expected, False)
+        for body, more, expected in [
+            ({}, {"X-Chat": "chat"}, ("chat", True)),
+            ({}, {"X-Chat": "chat", **headers}, ("webui", False)),
+            ({"session_id": "a"}, {"X-Chat": "chat"}, ("a", False)),
+            ({"session_id": "chat"}, {"X-Chat": "chat"}, ("chat", False)),
+        ]:
+            await client.post(PATH, json={"messages": [USER], **body}, headers=more)
+            assert (core.turns[-1].session_id, core.turns[-1].transcript) == expected
         bad = await client.post(PATH, json={"messages": [USER]}, headers={"X-Session-Id": "a/b"})
         assert check_shape(bad)["param"] == "X-Session-Id"
 

@@ -13,7 +13,7 @@ from fake_core import FakeCore, failure, published_call, reply_to
 from test_edge_errors import check_shape
 
 from greenroom.edge import HttpOptions
-from greenroom.v1 import agent_pb2, session_pb2, turn_pb2
+from greenroom.v1 import agent_pb2, turn_pb2
 
 PATH = "/v1/chat/completions"
 TURN: dict[str, Any] = {"messages": [{"role": "user", "content": "where is #12345?"}], "session_id": "s1"}
@@ -177,12 +177,6 @@ async def test_a_scripted_call_says_by_which_rule(client: httpx2.AsyncClient, co
     assert chunks[-1]["metadata"]["tool_trace"] == expected
 
 
-def stored_turn(number: int = 1, call_id: str = "call_abc123") -> session_pb2.Turn:
-    reply = reply_to(agent_pb2.RunTurnRequest(session_id="s1", attempt_id=f"att_{number}"))
-    reply.tool_calls[0].id = call_id
-    return session_pb2.Turn(number=number, reply=reply)
-
-
 LOOP = {
     "session_id": "s1",
     "messages": [
@@ -197,65 +191,29 @@ LOOP = {
 }
 
 
-async def test_tool_messages_that_answer_our_calls_get_the_stored_text(
-    client: httpx2.AsyncClient, core: FakeCore
-) -> None:
-    core.open_session("s1", [stored_turn()])
+async def test_tool_messages_get_the_reply_without_its_calls(client: httpx2.AsyncClient, core: FakeCore) -> None:
     body = (await client.post(PATH, json=LOOP)).json()
-    assert body["id"] == "chatcmpl-att_1"
-    assert body["choices"][0]["message"] == {"role": "assistant", "content": stored_turn().reply.text}
+    reply = reply_to(core.turns[-1])
+    assert body["choices"][0]["message"] == {"role": "assistant", "content": reply.text}
     *chunks, done = events(await client.post(PATH, json={**LOOP, "stream": True}))
     assert done == "[DONE]"
     assert joined(chunks) == body["choices"][0]["message"]
-    assert core.turns == []
+    assert [(turn.messages[-1].role, turn.messages[-1].tool_call_id) for turn in core.turns] == [
+        ("tool", "call_abc123"),
+        ("tool", "call_abc123"),
+    ]
 
 
-@pytest.mark.parametrize(
-    ("body", "headers"),
-    [({"session_id": "s1"}, {}), ({"sessionId": "s1"}, {}), ({}, {"X-Session-Id": "s1"}), ({}, {"X-Chat": "s1"})],
-)
-async def test_the_session_of_tool_messages_is_named_as_any_other(
-    core: FakeCore, body: dict[str, str], headers: dict[str, str]
-) -> None:
-    core.open_session("s1", [stored_turn()])
-    given = options(core.target, http=HttpOptions(rate_limit=None, session_headers=("X-Chat",)))
-    async with in_process(given) as client:
-        response = await client.post(PATH, json={"messages": LOOP["messages"], **body}, headers=headers)
-    assert (response.status_code, response.json()["id"]) == (200, "chatcmpl-att_1")
-
-
-async def test_the_answered_calls_may_be_those_of_a_turn_before_the_newest(
+async def test_tool_messages_that_answer_nothing_are_400_streamed_or_not(
     client: httpx2.AsyncClient, core: FakeCore
 ) -> None:
-    others = [stored_turn(number, f"call_{number}") for number in range(3, 10)]
-    core.open_session("s1", [stored_turn(1, "call_too_old"), stored_turn(2), *others]).head = 6
-    response = await client.post(PATH, json=LOOP)
-    assert (response.status_code, response.json()["id"]) == (200, "chatcmpl-att_2")
-    too_old = {"role": "tool", "tool_call_id": "call_too_old", "content": "{}"}
-    mixed = [{"role": "tool", "tool_call_id": f"call_{number}", "content": "{}"} for number in (3, 4)]
-    for messages in ([too_old], mixed):
-        refused = await client.post(PATH, json={**LOOP, "messages": messages})
-        assert check_shape(refused)["param"] == f"messages[{len(messages) - 1}].tool_call_id"
-    assert core.turns == []
+    async def refuse(_: object) -> object:
+        return failure(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_ARGUMENT", field="messages[2].tool_call_id")
 
-
-@pytest.mark.parametrize(
-    ("change", "param"),
-    [
-        ({"session_id": None}, "session_id"),
-        ({"messages": [{"role": "tool", "tool_call_id": "call_other", "content": "x"}]}, "messages[0].tool_call_id"),
-        ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].tool_call_id"),
-        ({"session_id": "empty"}, "messages[2].tool_call_id"),
-    ],
-)
-async def test_tool_messages_that_answer_something_else_are_400(
-    client: httpx2.AsyncClient, core: FakeCore, change: dict[str, Any], param: str
-) -> None:
-    core.open_session("s1", [stored_turn()])
-    core.open_session("empty")
-    response = await client.post(PATH, json={**LOOP, **change})
-    assert response.status_code == 400
-    assert check_shape(response)["param"] == param
+    core.script = refuse  # type: ignore[assignment]
+    for stream in (False, True):
+        refused = await client.post(PATH, json={**LOOP, "stream": stream})
+        assert (refused.status_code, check_shape(refused)["param"]) == (400, "messages[2].tool_call_id")
 
 
 async def test_the_trace_goes_where_the_request_the_key_or_the_setting_says(core: FakeCore) -> None:

@@ -85,7 +85,7 @@ async def test_a_turn_whose_stream_broke_is_sent_again_as_the_same_attempt(
     assert first[0].attempt_id == first[1].attempt_id
     assert [one.resent for one in first] == [False, True]
     assert [one.timeout_ms > 0 for one in first] == [False, True]
-    assert [one.held_us > 0 for one in first] == [False, True]
+    assert first[1].held_us > first[0].held_us  # which may have waited for the first stream
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -33,17 +33,10 @@ def conversations(
     return told
 
 
-def is_refused(conversation: Conversation) -> bool:
-    """Whether it answers our calls without saying of which session they are."""
-    return conversation["trace"] == "message" and conversation["steps"] > 1 and not conversation["session"]
-
-
 def test_three_turns_go_on_from_each_other_generated_or_streamed_with_a_session_id_or_without(
     conversations: list[Conversation], talker: Sandbox
 ) -> None:
     for conversation in conversations:
-        if is_refused(conversation):
-            continue
         turns = conversation["turns"]
         assert conversation["refused"] == []
         assert [turn["text"] for turn in turns] == ["so 1 ", "so 2 ", "so 3 "], conversation
@@ -66,7 +59,7 @@ def test_our_metadata_is_there_for_a_program_that_extracts_it(conversations: lis
 
 def test_a_call_is_shown_without_its_result_and_answered_by_the_sdk_itself(conversations: list[Conversation]) -> None:
     for conversation in conversations:
-        if conversation["trace"] == "message" and not is_refused(conversation):
+        if conversation["trace"] == "message":
             own = conversation["own"]
             for turn in conversation["turns"]:
                 assert turn["calls"] == [["count", {"by": 1}, not own]]
@@ -78,7 +71,7 @@ def test_stop_beside_calls_is_no_end_for_a_program_of_several_steps_and_it_gets_
     conversations: list[Conversation],
 ) -> None:
     for conversation in conversations:
-        if conversation["trace"] == "message" and conversation["session"]:
+        if conversation["trace"] == "message":
             steps, tokens = zip(*((turn["steps"], turn["tokens"]) for turn in conversation["turns"]), strict=True)
             if conversation["steps"] == 1:
                 assert (steps, tokens[0]) == ((1, 1, 1), 8)
@@ -98,17 +91,3 @@ def test_with_the_trace_in_the_metadata_there_is_one_step_and_none_of_its_own_to
         if conversation["provider"] == "compatible":
             [call] = conversation["turns"][-1]["metadata"]["tool_trace"]
             assert call["function"] == {"name": "count", "arguments": '{"by": 1}', "result": {"n": 3}}
-
-
-def test_a_program_of_several_steps_without_session_id_needs_the_trace_in_the_metadata(
-    conversations: list[Conversation],
-) -> None:
-    """It answers our calls, and nothing says of which session they are."""
-    refused = [conversation for conversation in conversations if is_refused(conversation)]
-    assert len(refused) == 8
-    for conversation in refused:
-        [[name, status, message]] = conversation["refused"]
-        assert (name, status) == ("AI_APICallError", 400)
-        assert "needs `session_id`" in message
-        assert "`X-Tool-Trace: metadata`" in message
-        assert conversation["ran"] == (1 if conversation["own"] else 0)

@@ -26,18 +26,10 @@ def conversations(talker: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> 
     return told
 
 
-def is_refused(conversation: Conversation) -> bool:
-    """Whether it answers our calls without saying of which session they are."""
-    answers = conversation["kind"] == "own tool" and conversation["trace"] == "message"
-    return answers and not conversation["session"]
-
-
 def test_three_turns_go_on_from_each_other_plain_or_streamed_with_a_session_id_or_without(
     conversations: list[Conversation], talker: Sandbox
 ) -> None:
     for conversation in conversations:
-        if is_refused(conversation):
-            continue
         assert conversation["refused"] == []
         assert [turn["text"] for turn in conversation["turns"]] == ["so 1 ", "so 2 ", "so 3 "], conversation
         for turn in conversation["turns"]:
@@ -51,8 +43,8 @@ def test_three_turns_go_on_from_each_other_plain_or_streamed_with_a_session_id_o
 def test_our_calls_are_shown_and_run_by_an_agent_that_has_such_a_tool_which_then_gets_the_text(
     conversations: list[Conversation],
 ) -> None:
-    shown = [one for one in conversations if one["trace"] == "message" and not is_refused(one)]
-    assert len(shown) == 10
+    shown = [one for one in conversations if one["trace"] == "message"]
+    assert len(shown) == 12
     for conversation in shown:
         has_tool = conversation["kind"] == "own tool"
         assert conversation["ran"] == (3 if has_tool else 0)
@@ -69,17 +61,3 @@ def test_with_the_trace_in_the_metadata_it_asks_once_and_runs_no_tool_of_its_own
     for conversation in traced:
         assert conversation["ran"] == 0
         assert [(turn["calls"], len(turn["messages"])) for turn in conversation["turns"]] == [([], 1)] * 3
-
-
-def test_an_agent_that_has_tools_and_no_session_id_needs_the_trace_in_the_metadata(
-    conversations: list[Conversation],
-) -> None:
-    """It answers our calls, and nothing says of which session they are."""
-    refused = [one for one in conversations if is_refused(one)]
-    assert len(refused) == 2
-    for conversation in refused:
-        [[status, error]] = conversation["refused"]
-        assert status == 400
-        assert "needs `session_id`" in error
-        assert "`X-Tool-Trace: metadata`" in error
-        assert conversation["ran"] == 1

@@ -26,17 +26,10 @@ def conversations(talker: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> 
     return told
 
 
-def is_refused(conversation: Conversation) -> bool:
-    """Whether it answers our calls without saying of which session they are."""
-    return conversation["trace"] == "message" and not conversation["stream"] and not conversation["session"]
-
-
 def test_three_turns_go_on_from_each_other_plain_or_streamed_with_a_session_id_or_without(
     conversations: list[Conversation], talker: Sandbox
 ) -> None:
     for conversation in conversations:
-        if is_refused(conversation):
-            continue
         assert conversation["refused"] == []
         assert [turn["text"] for turn in conversation["turns"]] == ["so 1 ", "so 2 ", "so 3 "], conversation
         if conversation["session"]:
@@ -45,11 +38,11 @@ def test_three_turns_go_on_from_each_other_plain_or_streamed_with_a_session_id_o
             assert (world["turn"], world["world"]) == (3, {"counters": {"n": 3}})
 
 
-def test_our_calls_are_answered_by_itself_and_with_a_session_id_it_gets_the_text_for_it(
+def test_our_calls_are_answered_by_itself_and_it_gets_the_text_for_it(
     conversations: list[Conversation],
 ) -> None:
-    shown = [one for one in conversations if one["trace"] == "message" and not is_refused(one)]
-    assert len(shown) == 6
+    shown = [one for one in conversations if one["trace"] == "message"]
+    assert len(shown) == 8
     for conversation in shown:
         parts = (
             ["text", "tool-call", "text", "tool-return"]
@@ -70,15 +63,3 @@ def test_with_the_trace_in_the_metadata_it_asks_once_and_runs_no_tool_of_its_own
     for conversation in traced:
         turns = [(turn["requests"], turn["parts"]) for turn in conversation["turns"]]
         assert (conversation["ran"], turns) == (0, [(1, ["user-prompt", "text"])] * 3)
-
-
-def test_plain_and_without_session_id_it_needs_the_trace_in_the_metadata(conversations: list[Conversation]) -> None:
-    """It answers our calls, and nothing says of which session they are."""
-    refused = [one for one in conversations if is_refused(one)]
-    assert len(refused) == 2
-    for conversation in refused:
-        [[status, error]] = conversation["refused"]
-        assert status == 400
-        assert "needs `session_id`" in error
-        assert "`X-Tool-Trace: metadata`" in error
-        assert conversation["ran"] == (1 if conversation["own"] else 0)

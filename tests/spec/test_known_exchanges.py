@@ -38,7 +38,7 @@ async def ask(whole: Sandbox, messages: list[Any], chat: str = "", **fields: Any
 @pytest.fixture
 async def front(tmp_path: Path) -> AsyncIterator[Sandbox]:
     """Served for a chat front end that names its chats in a header of its own."""
-    async with sandbox(tmp_path, http=HttpOptions(rate_limit=None, session_headers=(CHAT_HEADER,))) as running:
+    async with sandbox(tmp_path, http=HttpOptions(rate_limit=None, transcript_headers=(CHAT_HEADER,))) as running:
         yield running
 
 
@@ -169,7 +169,8 @@ async def test_galtea_retries_after_a_429_and_its_turn_counts_once(tmp_path: Pat
 async def streamed(whole: Sandbox, messages: list[Any], chat: str) -> Any:
     """The message that a front end folds from a stream."""
     body = {"messages": messages, "stream": True}
-    async with whole.http.stream("POST", CHAT, json=body, headers={CHAT_HEADER: chat}) as response:
+    headers = {CHAT_HEADER: chat} if chat else {}
+    async with whole.http.stream("POST", CHAT, json=body, headers=headers) as response:
         lines = [line.removeprefix("data: ") async for line in response.aiter_lines() if line.startswith("data: {")]
     deltas = [json.loads(line)["choices"][0]["delta"] for line in lines]
     calls = [call for delta in deltas for call in delta.get("tool_calls", ())]
@@ -205,6 +206,47 @@ async def test_open_webui_runs_the_calls_again_and_is_given_the_text(front: Sand
         (1, "new", False),
         (2, "continued", False),
     ]
+
+
+@pytest.mark.parametrize("send", [plain, streamed])
+async def test_without_a_header_the_loop_ends_as_well(whole: Sandbox, send: Any) -> None:
+    """The reply is found by the conversation that ends with it."""
+    messages = said("add add")
+    first = await send(whole, messages, "")
+    messages += [first, *open_webui_runs(first["tool_calls"])]
+    assert await send(whole, messages, "") == {"role": "assistant", "content": "1 2", "tool_calls": []}
+    messages += [{"role": "assistant", "content": "1 2"}, *said("add")]
+    second = await send(whole, messages, "")
+    assert second["content"] == "3"
+    messages += [second, *open_webui_runs(second["tool_calls"])]
+    assert (await send(whole, messages, ""))["content"] == "3"
+    [session] = (await whole.read("/v1/sessions"))["sessions"]
+    assert (session["turn_count"], await count(whole, session["session_id"])) == (2, 3)
+
+
+async def test_a_title_that_is_asked_beside_the_first_message_does_no_harm(front: Sandbox) -> None:
+    """Even when it comes first: what a front end sends without history starts over."""
+    await ask(front, said(TITLE + " add add"), "chat-1")
+    reply = await ask(front, said("add"), "chat-1")
+    assert (text_of(reply), reply["metadata"]["history"]) == ("1", "started_over")
+    messages = [*said("add"), reply["choices"][0]["message"], *said("add")]
+    assert text_of(await ask(front, messages, "chat-1")) == "2"
+
+
+async def test_a_first_message_that_is_answered_again_counts_once(front: Sandbox) -> None:
+    for again in ("new", "started_over", "started_over"):
+        reply = await ask(front, said("add"), "chat-1")
+        assert (text_of(reply), reply["metadata"]["history"]) == ("1", again)
+    assert await count(front, "chat-1") == 1
+
+
+async def test_a_client_that_names_its_session_otherwise_may_send_what_is_new(front: Sandbox) -> None:
+    """The header is a promise of those who use it."""
+    for turn in (1, 2):
+        reply = await ask(front, said("add"), session_id="s")
+        assert text_of(reply) == str(turn)
+    both = await front.http.post(CHAT, json=body_of("add", session_id="s"), headers={CHAT_HEADER: "chat-1"})
+    assert text_of(both.json()) == "3"
 
 
 async def test_what_a_front_end_asks_on_the_side_does_not_derail_its_chat(front: Sandbox) -> None:

@@ -100,6 +100,7 @@ class EdgeProcess:
                 rate_limit=rate[0] / rate[1] if rate else None,
                 tool_trace=settings.tool_trace,
                 session_headers=settings.session_headers,
+                transcript_headers=settings.transcript_headers,
                 stream_ping=settings.stream_ping,
                 cors_origins=settings.cors_origins,
                 loopback_only=keys is None,

@@ -124,7 +124,12 @@ class Settings(BaseSettings):
         "", description="The same for single keys: `NAME:metadata`, separated by commas."
     )
     session_headers: Annotated[Words, _SERVE_EDGE] = Field(
-        (), description="Further headers that name the session, for instance `X-OpenWebUI-Chat-Id`."
+        (), description="Further headers that name the session, for instance `X-Conversation-Id`."
+    )
+    transcript_headers: Annotated[Words, _SERVE_EDGE] = Field(
+        (),
+        description="The same, of clients that send the whole conversation with every request, as chat front ends do: one"
+        " without history starts over. For instance `X-OpenWebUI-Chat-Id`.",
     )
     stream_ping: Annotated[Seconds, _SERVE_EDGE] = Field(
         15.0, description="After so long without an event a stream gets a comment, which keeps its connection open."

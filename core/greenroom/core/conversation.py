@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, overload
 
 from greenroom.core.records import Message, ToolCallRecord, TurnRecord
-from greenroom.core.transcript import Exchange, spoken
+from greenroom.core.transcript import Exchange, said_once, spoken
 
 
 class Conversation(Sequence[Message]):
@@ -69,8 +69,8 @@ def carried_messages(past: Iterable[Exchange], turns: Iterable[TurnRecord | None
         yield from _tool_messages(turn)
         yield from (
             Message("assistant", message.content, message.name)
-            for message in exchange.answers
-            if message.role == "assistant" and message.content
+            for message in said_once(exchange.answers)
+            if message.content
         )
 
 

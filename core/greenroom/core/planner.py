@@ -81,12 +81,15 @@ class Planner:
             if user_id and record.user_id and user_id != record.user_id:
                 raise UserMismatch(f"session {record.session_id} belongs to another user", field="user_id")
             user_id = record.user_id or user_id
-        starts = live is None or (live.record.transcript_mode and not intake.carried.has_history)
+        transcript = request.transcript or (live is not None and live.record.transcript_mode)
+        starts = live is None or (transcript and not intake.carried.has_history)
         user, new_user = await self._user(request.principal.namespace, user_id, fresh=starts)
         known = live is not None
         if live is None:
             start = served.begin(intake.scenario_requested or scenario_of_user(user))
             live = Live(new_session(opening_of(intake), served.id, start), Branch.empty())
+        if transcript and not live.record.transcript_mode:
+            live = Live(msgspec.structs.replace(live.record, transcript_mode=True), live.branch)
         placement = await self._place(intake, live)
         branch = live.branch
         if placement.parent != branch.number:

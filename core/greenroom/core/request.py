@@ -49,6 +49,8 @@ class TurnRequest(msgspec.Struct, kw_only=True, gc=False):
     """How long it had been on its way when it came here, in microseconds."""
     traceparent: str = ""
     """W3C trace context of the caller."""
+    transcript: bool = False
+    """The client sends the whole conversation with every request."""
     feed: Feed | None = None
     """Where the reply is told while it is made."""
 

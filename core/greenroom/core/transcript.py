@@ -141,10 +141,24 @@ def reply_of(answers: Iterable[Message]) -> str:
     """The text of a reply that came in these messages."""
     texts = [
         message.content or ""
-        for message in answers
-        if message.role == "assistant" and (message.content is not None or not message.tool_calls_json)
+        for message in said_once(answers)
+        if message.content is not None or not message.tool_calls_json
     ]
     return "\n".join(texts)
+
+
+def said_once(answers: Iterable[Message]) -> list[Message]:
+    """The assistant's messages among these, without a text that a client was given again for its results of the reply's calls
+    (CHAT-19)."""
+    said: list[Message] = []
+    after_tools = False
+    for message in answers:
+        if message.role != "assistant":
+            after_tools = True
+        elif not (after_tools and said and said[-1].tool_calls_json and message.content == said[-1].content):
+            said.append(message)
+            after_tools = False
+    return said
 
 
 def prefix_hashes(past: Sequence[Exchange]) -> list[tuple[bytes, bytes]]:
@@ -164,11 +178,11 @@ def conversation_hash(path_hash: bytes, namespace: str, key_name: str, user_id: 
 def place_without_candidates(carried: Carried, standing: Standing) -> Placement | None:
     """The placement where the session's current path decides it alone; None: ask for candidates, then `place`."""
     if not carried.has_history:
+        if not standing.turn_count:
+            return Placement(0, History.NEW, Placed.FIRST)
         if standing.transcript_mode:
             return Placement(0, History.STARTED_OVER, Placed.STARTED_OVER)
-        if standing.turn_count:
-            return Placement(standing.head, History.NEXT, Placed.NEXT)
-        return Placement(0, History.NEW, Placed.FIRST)
+        return Placement(standing.head, History.NEXT, Placed.NEXT)
     if not standing.turn_count:
         return Placement(0, History.ADOPTED, Placed.UNKNOWN, carried.past)
     users, path = prefix_hashes(carried.past)[-1]

@@ -27,6 +27,7 @@ from greenroom.core.records import SessionRecord, TurnCommit, TurnRecord
 from greenroom.core.repeats import Flight, Repeats
 from greenroom.core.request import TurnReply, TurnRequest
 from greenroom.core.tickets import Ticket
+from greenroom.core.tool_loop import ToolLoop
 from greenroom.core.waiting import Capacity, SessionQueue
 
 _log = logging.getLogger(__name__)
@@ -45,12 +46,15 @@ class Turns:
         self._performer = Performer(parts)
         self._queue = SessionQueue(parts.limits)
         self._repeats = Repeats()
+        self._tool_loop = ToolLoop(parts.store, parts.agents)
         self._completion_ids = CompletionIds()
         self.capacity = Capacity(parts.limits)
 
     async def run(self, request: TurnRequest) -> TurnReply:
         """Runs one turn and returns it stored. Raises a `GreenroomError`; then nothing of it is in the session."""
         arrived = perf_counter_ns()
+        if request.messages and request.messages[-1].role == "tool":
+            return await self._tool_loop.answered(request)
         intake = read_request(request, self._limits)
         self.capacity.admit()
         try:

@@ -76,7 +76,7 @@ def create_app(options: EdgeOptions, authenticate: Authenticate | None, limiter:
             await service.close()
             await recorder.close()
 
-    refusals = Refusals(options.http.session_headers)
+    refusals = Refusals((*options.http.session_headers, *options.http.transcript_headers))
     chat = ChatEndpoint(service, options.http, refusals)
     gate = Gate(
         Access(authenticate, limiter, loopback_only=options.http.loopback_only),

@@ -43,6 +43,8 @@ class Envelope(msgspec.Struct, frozen=True):
     caller: Caller | None = None
     retry_count: int = 0
     refused_at_us: int = 0
+    transcript: bool = False
+    """The header that names the session is one of clients that send the whole conversation."""
 
 
 def to_turn(chat: ChatRequest, envelope: Envelope) -> RunTurnRequest:
@@ -58,6 +60,8 @@ def to_turn(chat: ChatRequest, envelope: Envelope) -> RunTurnRequest:
     )
     if envelope.idempotency_key:
         turn.idempotency_key = envelope.idempotency_key
+    if envelope.transcript and not (chat.session_id or chat.sessionId):
+        turn.transcript = True
     if envelope.traceparent:
         turn.traceparent = envelope.traceparent
     if envelope.retry_count:
@@ -100,20 +104,6 @@ def agent_of(model: msgspec.Raw) -> str:
         return ""
     name: str = msgspec.json.decode(model)
     return name
-
-
-def answered_calls(messages: list[ChatMessage]) -> list[str]:
-    """The ids of our own calls that the request's last messages answer (CHAT-19); empty when the last is no `tool`."""
-    ids = []
-    for index in range(len(messages) - 1, -1, -1):
-        message = messages[index]
-        if message.role != "tool":
-            break
-        if not message.tool_call_id:
-            field = f"messages[{index}].tool_call_id"
-            raise bad_request(f"`{field}` must name the call that this message answers", field)
-        ids.append(message.tool_call_id)
-    return ids
 
 
 def _session_id(chat: ChatRequest, envelope: Envelope) -> str:

@@ -43,6 +43,7 @@ class RunTurnRequest(_message.Message):
     REFUSED_AT_US_FIELD_NUMBER: _builtins.int
     HELD_US_FIELD_NUMBER: _builtins.int
     AGENT_FIELD_NUMBER: _builtins.int
+    TRANSCRIPT_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     """1 to 128 printable characters without / ? # %. Empty: a new session is opened and its id returned."""
     user_id: _builtins.str
@@ -83,9 +84,15 @@ class RunTurnRequest(_message.Message):
     """The id of the agent that a new session is for. Empty, or one that is not served: the default agent (with the setting
     agents_strict NOT_FOUND). A session keeps the agent it began with.
     """
+    transcript: _builtins.bool
+    """The client sends the whole conversation with every request: one without history starts over, in this session from now
+    on. Without it, the first request of a session that carries history says so.
+    """
     @_builtins.property
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[_turn_pb2.Message]:
-        """What the client sent, in order. The last message is the user's, or all are system messages (the agent opens)."""
+        """What the client sent, in order. The last message is the user's, or all are system messages (the agent opens). Where
+        the last ones are of role "tool" and answer calls of a stored reply, that reply is returned and nothing runs.
+        """
 
     @_builtins.property
     def caller(self) -> Global___Caller:
@@ -112,10 +119,11 @@ class RunTurnRequest(_message.Message):
         refused_at_us: _builtins.int = ...,
         held_us: _builtins.int = ...,
         agent: _builtins.str = ...,
+        transcript: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["caller", b"caller"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "attempt_id", b"attempt_id", "caller", b"caller", "held_us", b"held_us", "idempotency_key", b"idempotency_key", "messages", b"messages", "metadata_json", b"metadata_json", "options_json", b"options_json", "refused_at_us", b"refused_at_us", "request_id", b"request_id", "resent", b"resent", "retry_count", b"retry_count", "session_id", b"session_id", "timeout_ms", b"timeout_ms", "traceparent", b"traceparent", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "attempt_id", b"attempt_id", "caller", b"caller", "held_us", b"held_us", "idempotency_key", b"idempotency_key", "messages", b"messages", "metadata_json", b"metadata_json", "options_json", b"options_json", "refused_at_us", b"refused_at_us", "request_id", b"request_id", "resent", b"resent", "retry_count", b"retry_count", "session_id", b"session_id", "timeout_ms", b"timeout_ms", "traceparent", b"traceparent", "transcript", b"transcript", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

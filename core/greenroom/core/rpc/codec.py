@@ -39,6 +39,7 @@ def turn_request(proto: agent_pb2.RunTurnRequest, principal: Principal, timeout:
         refused_at_us=proto.refused_at_us,
         held_us=proto.held_us,
         traceparent=sane_trace(proto.traceparent),
+        transcript=proto.transcript,
     )
 
 

@@ -60,7 +60,7 @@ class TurnRunner:
                 self._idle.set()
         took = perf_counter() - started
         self._meters.turn("ok", took)
-        for call in reply.turn.tool_calls:
+        for call in () if reply.replayed else reply.turn.tool_calls:
             self._meters.tool_call(call.name, call.ok)
         if log:
             self._log.answered(request, reply, took)

@@ -9,8 +9,7 @@ from starlette.types import Receive, Scope, Send
 from greenroom.edge import codec, schemas
 from greenroom.edge.access import CHAT_PATH
 from greenroom.edge.body import read_json
-from greenroom.edge.chat_request import ChatRequest, parse
-from greenroom.edge.client import CoreClient
+from greenroom.edge.chat_request import parse
 from greenroom.edge.departures import Departures
 from greenroom.edge.errors import OVERLOADED, EdgeError, bad_request
 from greenroom.edge.exchange import Exchange, exchange_of
@@ -20,7 +19,6 @@ from greenroom.edge.options import HttpOptions
 from greenroom.edge.refusals import Refusals
 from greenroom.edge.routes.chat_stream import REPLAYED, EventStream
 from greenroom.edge.service import Service
-from greenroom.edge.tool_loop import answered_reply
 from greenroom.v1.agent_pb2 import Caller, RunTurnRequest
 from greenroom.v1.turn_pb2 import Reply
 
@@ -34,9 +32,9 @@ class ChatEndpoint:
         self._max_body_bytes = options.max_body_bytes
         self._tool_trace = options.tool_trace
         self._stream_ping = options.stream_ping
-        self._session_headers = tuple(
-            (name.lower().encode("latin-1"), name) for name in ("X-Session-Id", *options.session_headers)
-        )
+        named = ("X-Session-Id", *options.session_headers, *options.transcript_headers)
+        self._session_headers = tuple((name.lower().encode("latin-1"), name) for name in named)
+        self._transcript_headers = frozenset(options.transcript_headers)
         self._callers: dict[tuple[str, str], Caller] = {}
         self._mint_attempt = minting("att_")
         self._departures = Departures(lambda attempt_id: service.core.turns.left(attempt_id))
@@ -55,7 +53,12 @@ class ChatEndpoint:
         exchange.user_id = turn.user_id
         trace_in_metadata = self._trace_in_metadata(exchange)
         if chat.messages[-1].role == "tool":
-            await self._answer_tool_messages(chat, turn, core, exchange, send)
+            # CHAT-19: the tools ran already, so a client that runs them again is given the text it waits for
+            reply = await self._run(turn, exchange, receive)
+            if chat.stream:
+                await EventStream(chat, exchange, send, trace_in_metadata=False).send_stored(reply)
+            else:
+                await send_json(send, 200, codec.from_reply(reply, show_calls=False), [])
         elif chat.stream:
             stream = EventStream(chat, exchange, send, trace_in_metadata=trace_in_metadata)
             with core.turns.stream(turn) as telling:
@@ -65,40 +68,30 @@ class ChatEndpoint:
                     core.turns.left(turn.attempt_id)
                     raise
         else:
-            reply = await self._run(turn, core, receive)
-            exchange.answered_by(reply)
-            if self._departures.has_left(turn.attempt_id):
-                raise ClientDisconnect
+            reply = await self._run(turn, exchange, receive)
             answer = codec.from_reply(reply, trace_in_metadata=trace_in_metadata)
             await send_json(send, 200, answer, [REPLAYED] if reply.replayed else [])
 
-    async def _run(self, turn: RunTurnRequest, core: CoreClient, receive: Receive) -> Reply:
-        """The reply, whether its client has stayed or not (CHAT-15)."""
+    async def _run(self, turn: RunTurnRequest, exchange: Exchange, receive: Receive) -> Reply:
+        """The reply. Raises `ClientDisconnect` where nobody is there for it; the turn has run all the same (CHAT-15)."""
         self._departures.enter(turn.attempt_id, receive)
         try:
-            return await core.turns.run(turn)
+            reply = await self._service.core.turns.run(turn)
         except BaseException:
             self._departures.forget(turn.attempt_id)
             raise
-
-    async def _answer_tool_messages(
-        self, chat: ChatRequest, turn: RunTurnRequest, core: CoreClient, exchange: Exchange, send: Send
-    ) -> None:
-        """CHAT-19: the tools ran already, so a client that runs them again is given the text it waits for."""
-        reply = await answered_reply(core, turn, codec.answered_calls(chat.messages), exchange)
         exchange.answered_by(reply)
-        if chat.stream:
-            await EventStream(chat, exchange, send, trace_in_metadata=False).send_stored(reply)
-        else:
-            await send_json(send, 200, codec.from_reply(reply, show_calls=False), [])
+        if self._departures.has_left(turn.attempt_id):
+            raise ClientDisconnect
+        return reply
 
     def _envelope(self, exchange: Exchange, body: bytes) -> codec.Envelope:
         headers = exchange.headers
         count = retry_count(headers.get(b"x-stainless-retry-count"))
-        session_id = ""
+        session_id, transcript = "", False
         for key, name in self._session_headers:
             if key in headers and not session_id:
-                session_id = header_id(headers[key], name)
+                session_id, transcript = header_id(headers[key], name), name in self._transcript_headers
         return codec.Envelope(
             session_id=session_id,
             attempt_id=self._mint_attempt(),
@@ -108,6 +101,7 @@ class ChatEndpoint:
             caller=self._caller(exchange),
             retry_count=count,
             refused_at_us=self._refusals.first(exchange, body, count),
+            transcript=transcript,
         )
 
     def _caller(self, exchange: Exchange) -> Caller:
