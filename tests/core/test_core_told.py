@@ -281,3 +281,31 @@ async def test_a_turn_may_be_cancelled_in_the_list_that_brings_it(
     assert (await stream.failure(1)).code == grpc.StatusCode.CANCELLED
     await stream.call.done_writing()
     await stream.ends()
+
+
+async def test_what_is_said_after_the_agent_has_answered_is_not_told(serve: Serve) -> None:
+    """By a task that it left behind: the stored reply does not have it, and told text cannot be taken back."""
+    left_behind: list[asyncio.Task[None]] = []
+    over = asyncio.Event()
+
+    async def chatter(turn: Turn) -> None:
+        while not over.is_set():
+            turn.say("late ")
+            await asyncio.sleep(0)
+
+    agent = Agent("hurried")
+
+    @agent.reply
+    async def reply(turn: Turn) -> str:
+        turn.say("first ")
+        left_behind.append(asyncio.create_task(chatter(turn)))
+        return "done"
+
+    core = await serve(agent)
+    stream = Stream(core)
+    await stream.send({1: request("hi")}, stream=True)
+    text = (await stream.reply(1)).text
+    assert text == stream.text(1) == "first done"
+    over.set()
+    await asyncio.gather(*left_behind)
+    stream.call.cancel()

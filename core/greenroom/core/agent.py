@@ -227,6 +227,7 @@ def _finished(answer: Any, turn: Turn, name: str) -> Reply:
         raise AgentError(f"agent {name}: confidence {reply.confidence} is not between 0 and 1")
     if (used := reply.usage) is not None and not (_is_count(used.prompt_tokens) and _is_count(used.completion_tokens)):
         raise AgentError(f"agent {name}: {used} is no count of tokens")
+    turn.feed = None  # a task that was left behind may go on to say what the reply does not have
     text = "".join((*turn.said, reply.text)) if turn.said else reply.text
     if turn.said or not text.isascii():
         return replace(reply, text=well_formed(text))

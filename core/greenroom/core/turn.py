@@ -89,7 +89,7 @@ class Turn(Injectable):
     ) -> None:
         self.scene = scene
         self.feed = feed
-        """Where the reply is told while it is made, if anybody reads along."""
+        """Where the reply is told while it is made, if anybody reads along; None once the agent has answered."""
         self.span = span
         """This run in a trace, if somebody traces."""
         self.traceparent = traceparent if span is None else span.traceparent
