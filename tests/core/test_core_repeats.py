@@ -75,6 +75,21 @@ async def test_the_same_request_in_flight_is_run_once_and_answered_to_all(serve:
     assert (await counter(core), await counter(core, "s2"), gated.runs) == (1, 1, 2)
 
 
+async def test_one_that_joined_and_is_sent_again_gets_the_reply_it_was_given(serve: Serve) -> None:
+    """Its edge has not had that, since the stream broke, while the one that it joined has."""
+    gated = Gated()
+    core = await serve(gated.agent)
+    first = asyncio.ensure_future(core.say("wait", attempt_id="first"))
+    await until(lambda: gated.inside == 1)
+    second = asyncio.ensure_future(core.say("wait", attempt_id="second"))
+    await joined(core, 2)
+    gated.gate.set()
+    given = (await first, await second)
+    again = await core.say("wait", attempt_id="second", resent=True)
+    assert {reply.completion_id for reply in (*given, again)} == {given[0].completion_id}
+    assert (again.replayed, gated.runs) == (True, 1)
+
+
 async def test_requests_without_a_session_id_are_never_joined(serve: Serve) -> None:
     gated = Gated()
     core = await serve(gated.agent)

@@ -89,6 +89,10 @@ class Repeats:
                 self._turn_of.keep(attempt_id, turn_attempt)
         self._recipients.keep(turn_attempt, recipients)
 
+    def turn_of(self, attempt_id: str) -> str:
+        """The attempt that ran the turn whose reply this one was given; itself, where nothing else is known."""
+        return self._turn_of.get(attempt_id, attempt_id)
+
     def wanted(self, turn_attempt: str) -> bool:
         """Whether a reply that was given again has somebody who waits for it."""
         return bool(self._recipients.get(turn_attempt))
@@ -101,7 +105,7 @@ class Repeats:
                 if not flight.waiting:
                     self._strayed(flight.attempt_id)
                 return None
-        turn_attempt = self._turn_of.get(attempt_id, attempt_id)
+        turn_attempt = self.turn_of(attempt_id)
         recipients = self._recipients.get(turn_attempt)
         if recipients is not None:
             recipients.discard(attempt_id)

@@ -199,7 +199,7 @@ class Turns:
         and lost its place to another writer; -1 before."""
         request, store = intake.request, self._store
         if request.resent:
-            found = await store.find_attempt(intake.attempt_id)
+            found = await store.find_attempt(self._repeats.turn_of(intake.attempt_id))
             if found is not None:
                 check_same(found, intake)
                 return await self._give_again(*found, intake)
