@@ -172,13 +172,13 @@ def test_requests_of_one_session_written_ahead_are_its_turns_in_their_order(spel
 
 
 def test_a_client_that_reads_a_byte_at_a_time_gets_all_of_it_and_holds_nobody_up(spelling: Sandbox) -> None:
-    words = " ".join(f"w{number}" for number in range(150))
+    words = " ".join(f"w{number}" for number in range(2000))
     with Wire(spelling) as plain, Wire(spelling) as streamed:
         plain.write(plain.request(words, "Connection: close"))
         streamed.write(streamed.request(words, "Connection: close", stream=True))
         reading = [plain, streamed]
         for number in itertools.count():
-            reading = [wire for wire in reading if not wire.trickle(4000)]
+            reading = [wire for wire in reading if not wire.trickle(1000)]
             quick = f"quick {number}"
             assert spelling.said(quick, f"quick{number}") == f"{quick} "
             if not reading:
