@@ -67,7 +67,7 @@ soak: $(STAMP) ## Run the sandbox under load for a long time, then the proofs: n
 
 .PHONY: interop
 interop: $(STAMP) ## Install into fresh environments and talk to it with other clients (up to 15 minutes)
-	@$(BIN)/python -m pytest -n 0 tests/interop -o addopts=
+	@$(BIN)/python -m pytest -n 2 --dist loadfile tests/interop -o addopts=
 
 .PHONY: constraints
 constraints: $(STAMP) ## Pin what .venv holds now in constraints.txt

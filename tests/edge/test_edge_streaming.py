@@ -266,3 +266,33 @@ async def test_a_comment_keeps_an_idle_stream_open(core: FakeCore) -> None:
         gate.set()
         rest = [line async for line in lines if line.startswith("data")]
     assert json.loads(rest[-1][6:])["error"]["code"] == "server_error"
+
+
+async def test_whatever_keeps_a_stream_from_being_written_the_core_hears_that_nobody_reads(
+    client: httpx2.AsyncClient, core: FakeCore
+) -> None:
+    """A server cancels what still writes when it has to end; a gateway of somebody else's may raise what it likes."""
+
+    async def never(_: agent_pb2.RunTurnRequest) -> turn_pb2.Reply:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    core.script, core.deltas = never, ("hello",)
+    body = [{"type": "http.request", "body": json.dumps({**TURN, "stream": True}).encode(), "more_body": False}]
+
+    async def receive() -> Any:
+        if not body:
+            await asyncio.Event().wait()
+        return body.pop()
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.body":
+            raise RuntimeError("no more")
+
+    headers = [(b"host", b"localhost"), (b"content-type", b"application/json")]
+    scope = {"type": "http", "method": "POST", "path": PATH, "raw_path": PATH.encode(), "query_string": b""}
+    with pytest.raises(RuntimeError, match="no more"):
+        await client.app({**scope, "headers": headers, "client": ("127.0.0.1", 1)}, receive, send)  # type: ignore[attr-defined]
+    async with asyncio.timeout(10):
+        await core.stream_cancelled.wait()
+    assert core.left == [core.turns[0].attempt_id]

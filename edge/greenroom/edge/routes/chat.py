@@ -64,7 +64,9 @@ class ChatEndpoint:
             with core.turns.stream(turn) as telling:
                 try:
                     await stream.run(telling, receive, ping=self._stream_ping)
-                except ClientDisconnect:
+                except EdgeError:
+                    raise
+                except BaseException:  # whatever it was, nobody reads on
                     core.turns.left(turn.attempt_id)
                     raise
         else:
