@@ -291,8 +291,7 @@ async def test_whatever_keeps_a_stream_from_being_written_the_core_hears_that_no
 
     headers = [(b"host", b"localhost"), (b"content-type", b"application/json")]
     scope = {"type": "http", "method": "POST", "path": PATH, "raw_path": PATH.encode(), "query_string": b""}
-    with pytest.raises(RuntimeError, match="no more"):
-        await client.app({**scope, "headers": headers, "client": ("127.0.0.1", 1)}, receive, send)  # type: ignore[attr-defined]
+    await client.app({**scope, "headers": headers, "client": ("127.0.0.1", 1)}, receive, send)  # type: ignore[attr-defined]
     async with asyncio.timeout(10):
         await core.stream_cancelled.wait()
     assert core.left == [core.turns[0].attempt_id]
