@@ -1,10 +1,12 @@
 """What is wrong is said before anything is served, with the exit code 2."""
 
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from running_sandbox import AGENT, run
+from running_sandbox import AGENT, PATIENCE, run
 
 FREE = ("--port", "0", "--grpc-port", "0")
 
@@ -15,26 +17,46 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize(
-    ("agent", "said"),
-    [
-        ("counting:agnet", "counting has no agnet; did you mean agent?"),
-        ("countng:agent", "; did you mean counting?"),
-        ("counting", "say which object of the module it is, for instance counting:agent"),
-        ("suport", "there is no such agent; give support, or module:attribute from the current folder"),
-        ("counting.py:agent", "name the module, not its file: counting:agent"),
-        ("counting:nothing", "counting:nothing is a int; an agent is an Agent or a function that takes a Turn"),
-        ("broken:agent", "broken imports no_such_library, which is not installed"),
-        ("failing:agent", "importing failing failed: RuntimeError: not today"),
-    ],
-)
-def test_an_agent_that_cannot_be_had_is_explained(folder: Path, agent: str, said: str) -> None:
+EXPLAINED = {
+    "counting:agnet": "counting has no agnet; did you mean agent?",
+    "countng:agent": "; did you mean counting?",
+    "counting": "say which object of the module it is, for instance counting:agent",
+    "suport": "there is no such agent; give support, or module:attribute from the current folder",
+    "counting.py:agent": "name the module, not its file: counting:agent",
+    "counting:nothing": "counting:nothing is a int; an agent is an Agent or a function that takes a Turn",
+    "broken:agent": "broken imports no_such_library, which is not installed",
+    "failing:agent": "importing failing failed: RuntimeError: not today",
+}
+ASK = """
+import sys
+from greenroom.cli.agents import load_agent
+from greenroom.cli.process import CannotStart
+
+for name in sys.argv[1:]:
+    try:
+        load_agent(name)
+    except CannotStart as problem:
+        print(problem.code, problem)
+"""
+
+
+def test_an_agent_that_cannot_be_had_is_explained(folder: Path) -> None:
+    """All in one process, which takes its time to start; the next test sees the command say so."""
     (folder / "broken.py").write_text("import no_such_library", encoding="utf-8")
     (folder / "failing.py").write_text("raise RuntimeError('not today')", encoding="utf-8")
-    done = run(folder, "core", agent, "--grpc-port", "0", "--log-level", "error")
-    assert done.returncode == 2
-    assert said in done.stderr.splitlines()[-1]
-    assert done.stdout == ""
+    done = subprocess.run(
+        [sys.executable, "-c", ASK, *EXPLAINED],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=True,
+    )
+    told = done.stdout.splitlines()
+    assert len(told) == len(EXPLAINED)
+    for line, (agent, said) in zip(told, EXPLAINED.items(), strict=True):
+        assert line.startswith(f"2 agent {agent}: ")
+        assert said in line
 
 
 def test_serve_says_the_same_and_ends(folder: Path) -> None:

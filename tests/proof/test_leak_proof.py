@@ -35,10 +35,10 @@ def prove(url: str, *arguments: str) -> tuple[int, dict[str, Any]]:
 
 
 @contextlib.contextmanager
-def serving(folder: Path, agent: str) -> Iterator[Sandbox]:
+def serving(folder: Path, *agents: str) -> Iterator[Sandbox]:
     shutil.copy(HERE / "leaky_agents.py", folder)
     options = ("--fresh", "--port", "0", "--grpc-port", "0", "--rate-limit", "off", "--log-bodies")
-    with Sandbox(folder, "serve", agent, *options) as sandbox:
+    with Sandbox(folder, "serve", *agents, *options) as sandbox:
         yield sandbox
 
 
@@ -51,20 +51,27 @@ def kinds(report: Mapping[str, Any]) -> set[tuple[str, str]]:
     return {(leak["where"], leak["through"]) for leak in report["leaks"]}
 
 
-@pytest.mark.parametrize(
-    ("agent", "where", "through"),
-    [
-        ("module_global", "reply", "world"),
-        ("class_attribute", "state", "request metadata"),
-        ("cached_object", "reply", "profile"),
-        ("shared_drawer", "world", "message"),
-        ("gossip", "log line", "user id"),
-    ],
-)
-def test_an_agent_that_mixes_its_customers_up_is_caught_and_the_way_is_named(
-    tmp_path: Path, agent: str, where: str, through: str
-) -> None:
-    code, report = proved(tmp_path, f"leaky_agents:{agent}", "--sessions", "12")
+MIXING = {
+    "module_global": ("reply", "world"),
+    "class_attribute": ("state", "request metadata"),
+    "cached_object": ("reply", "profile"),
+    "shared_drawer": ("world", "message"),
+    "gossip": ("log line", "user id"),
+}
+
+
+@pytest.fixture(scope="module")
+def mixing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """All of them side by side: each is asked for by its name, with secrets of its own."""
+    with serving(tmp_path_factory.mktemp("mixing"), *(f"leaky_agents:{agent}" for agent in MIXING)) as sandbox:
+        yield sandbox
+
+
+@pytest.mark.parametrize("agent", MIXING)
+def test_an_agent_that_mixes_its_customers_up_is_caught_and_the_way_is_named(mixing: Sandbox, agent: str) -> None:
+    where, through = MIXING[agent]
+    asked = ("--model", f"leaky_agents:{agent}", "--sessions", "12", "--seed", str(list(MIXING).index(agent)))
+    code, report = prove(mixing.http, "--same-keys", "--log", str(mixing.folder / "log"), *asked)
     assert code == 1
     assert (where, through) in kinds(report)
     assert report["failed"] == 0
@@ -84,11 +91,11 @@ def test_an_agent_that_tells_all_it_knows_of_its_own_customer_passes(tmp_path: P
 
 def test_the_support_agent_passes(tmp_path: Path) -> None:
     prompts = str(HERE / "support_prompts.json")
-    code, report = proved(tmp_path, "support", "--sessions", "60", "--prompts", prompts)
+    code, report = proved(tmp_path, "support", "--sessions", "40", "--prompts", prompts)
     assert (code, report["leaks"], report["failures"], report["skipped"]) == (0, [], [], {})
     planted = report["planted"]
-    assert min(planted[way]["reply"] for way in ("message", "world", "system message", "profile")) >= 30
-    assert min(planted["world"]["world"], planted["message"]["world"], planted["world"]["state"]) >= 30
+    assert min(planted[way]["reply"] for way in ("message", "world", "system message", "profile")) >= 20
+    assert min(planted["world"]["world"], planted["message"]["world"], planted["world"]["state"]) >= 20
 
 
 def test_clients_that_name_no_session_and_begin_alike_are_kept_apart(tmp_path: Path) -> None:

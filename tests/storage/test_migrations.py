@@ -1,8 +1,12 @@
 """The schema: as the code says, brought there by whoever starts first, refused when it is not ours to change."""
 
 import asyncio
+import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -15,7 +19,7 @@ from storage_samples import NAMESPACE, a_session, first
 from greenroom.core.errors import StoreUnavailable
 from greenroom.storage import SqlStore
 from greenroom.storage.location import parse_location
-from greenroom.storage.migrating import HEAD, alembic_config
+from greenroom.storage.migrating import HEAD, alembic_config, upgrade
 from greenroom.storage.tables import metadata
 
 Open = Callable[..., SqlStore]
@@ -38,10 +42,61 @@ def empty_url(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 async def test_migrations_lead_to_the_tables_of_the_code(empty_url: str, opened: Open) -> None:
-    await opened(empty_url).start()
+    with engine(empty_url).begin() as connection:
+        upgrade(connection)
     with engine(empty_url).connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
         assert compare_metadata(context, metadata) == []
+
+
+async def test_an_empty_database_gets_what_the_migrations_lead_to(empty_url: str, opened: Open) -> None:
+    with engine(empty_url).begin() as connection:
+        upgrade(connection)
+        migrated = schema_of(connection)
+        metadata.drop_all(connection)
+        connection.exec_driver_sql("DROP TABLE alembic_version")
+    await opened(empty_url).start()
+    with engine(empty_url).connect() as connection:
+        assert schema_of(connection) == migrated
+        assert connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() == HEAD
+
+
+def schema_of(connection: sa.Connection) -> dict[str, list[str]]:
+    """All that the database says of its tables, in whatever order their parts stand."""
+    inspector = sa.inspect(connection)
+
+    def parts(table: str) -> list[Any]:
+        return [
+            *inspector.get_columns(table),
+            *inspector.get_indexes(table),
+            *inspector.get_foreign_keys(table),
+            *inspector.get_unique_constraints(table),
+            *inspector.get_check_constraints(table),
+            inspector.get_pk_constraint(table),
+            inspector.get_table_options(table),
+        ]
+
+    return {
+        table: sorted(json.dumps(part, default=str, sort_keys=True) for part in parts(table))
+        for table in inspector.get_table_names()
+    }
+
+
+def test_alembic_is_not_imported_where_nothing_is_migrated(tmp_path: Path) -> None:
+    code = f"""
+import asyncio, sys
+from greenroom.storage import open_store
+
+async def twice():
+    for _ in range(2):
+        store = open_store("sqlite:///{tmp_path}/greenroom.db")
+        await store.start()
+        await store.close()
+
+asyncio.run(twice())
+sys.exit("alembic" in sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
 def test_the_code_needs_the_newest_migration() -> None:
