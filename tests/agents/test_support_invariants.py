@@ -33,7 +33,7 @@ some_json = st.recursive(
 metadata = st.dictionaries(
     st.sampled_from(["stress_level", "persona", "time_of_day", "scenario_id", "name", "tier", "location"]), some_json
 )
-slow = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+slow = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def played(texts: list[str], **given: Any) -> list[PlayedReply]:

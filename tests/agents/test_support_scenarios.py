@@ -117,7 +117,7 @@ async def test_a_yes_after_goodbye_looks_again_at_what_could_not_be_looked_at() 
 
 
 @given(st.sampled_from(IDS), st.lists(st.sampled_from(SAID), min_size=2, max_size=8))
-@settings(max_examples=60, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_whatever_is_said_in_a_scenario_only_what_happened_is_claimed(scenario: str, texts: list[str]) -> None:
     check_claims(start_of(scenario), asyncio.run(played(scenario, texts)))
 

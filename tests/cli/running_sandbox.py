@@ -76,7 +76,7 @@ class Sandbox:
     def __init__(self, folder: Path, *arguments: str, **settings: str) -> None:
         self.folder = folder
         self._arguments = arguments
-        self._settings = settings
+        self.settings = settings
         self.addresses: Mapping[str, str] = {}
 
     def __enter__(self) -> "Sandbox":
@@ -85,7 +85,7 @@ class Sandbox:
         self.process = subprocess.Popen(
             command(*self._arguments),
             cwd=self.folder,
-            env=environment(**self._settings),
+            env=environment(**self.settings),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=self._log,

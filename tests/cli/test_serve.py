@@ -37,13 +37,45 @@ def short_folder() -> Iterator[Path]:
         yield Path(folder)
 
 
-def test_the_socket_between_the_processes_is_this_users_alone(tmp_path: Path, short_folder: Path) -> None:
-    with Sandbox(tmp_path, *SERVE, TMPDIR=str(short_folder)) as sandbox:
-        (path,) = short_folder.glob("greenroom-*/core.sock")
-        assert stat.S_IMODE(path.stat().st_mode) == 0o600
-        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
-        assert sandbox.stop() == 0
-        assert not path.parent.exists()
+@pytest.fixture(scope="module")
+def steady(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """A server that several tests look at, and none stops. Its port comes from the platform."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    arguments = ("serve", "counting:agent", "--grpc-port", "0", "--metrics-port", "0")
+    with tempfile.TemporaryDirectory(dir="/tmp") as short:
+        settings = {"PORT": str(port), "TMPDIR": short, "GREENROOM_PROT": "1"}
+        with Sandbox(tmp_path_factory.mktemp("steady"), *arguments, **settings) as sandbox:
+            yield sandbox
+
+
+def test_the_socket_between_the_processes_is_this_users_alone(steady: Sandbox) -> None:
+    (path,) = Path(steady.settings["TMPDIR"]).glob("greenroom-*/core.sock")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def test_the_platforms_port_serves_too(steady: Sandbox) -> None:
+    assert steady.http == f"http://127.0.0.1:{steady.settings['PORT']}"
+
+
+def test_every_log_line_is_json_and_a_variable_that_is_no_setting_is_named(steady: Sandbox) -> None:
+    steady.said("hello", "logged")
+    begun = time.monotonic()
+    while '"logged"' not in steady.log() or not steady.log().endswith("\n"):
+        assert time.monotonic() - begun < PATIENCE
+    lines = [json.loads(line) for line in steady.log().splitlines()]
+    assert "GREENROOM_PROT is no setting; did you mean GREENROOM_PORT?" in [line["event"] for line in lines]
+    (request,) = [line for line in lines if line["event"] == "request" and line["session_id"] == "logged"]
+    assert (request["path"], request["status"]) == ("/v1/chat/completions", 200)
+
+
+def test_the_core_is_measured_too(steady: Sandbox) -> None:
+    steady.said("hello", "measured")
+    begun = time.monotonic()
+    while 'greenroom_core_turn_seconds_count{outcome="ok"}' not in httpx2.get(steady.addresses["metrics"]).text:
+        assert time.monotonic() - begun < PATIENCE
+    assert httpx2.get(steady.addresses["metrics"].replace("/metrics", "/")).status_code == 404
 
 
 def test_a_fresh_database_is_gone_afterwards(tmp_path: Path, short_folder: Path) -> None:
@@ -147,23 +179,6 @@ def test_a_second_signal_ends_everything_at_once(tmp_path: Path) -> None:
         assert [answer.status_code for answer in answers] == []
 
 
-def test_the_platforms_port_serves_too(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    with Sandbox(tmp_path, "serve", "counting:agent", "--grpc-port", "0", PORT=str(port)) as sandbox:
-        assert sandbox.http == f"http://127.0.0.1:{port}"
-
-
-def test_every_log_line_is_json_and_a_variable_that_is_no_setting_is_named(tmp_path: Path) -> None:
-    with Sandbox(tmp_path, *SERVE, GREENROOM_PROT="1") as sandbox:
-        sandbox.said("hello")
-        assert sandbox.stop() == 0
-        lines = [json.loads(line) for line in sandbox.log().splitlines()]
-    assert "GREENROOM_PROT is no setting; did you mean GREENROOM_PORT?" in [line["event"] for line in lines]
-    (request,) = [line for line in lines if line["event"] == "request"]
-    assert (request["path"], request["status"], request["session_id"]) == ("/v1/chat/completions", 200, "s1")
-
-
 def test_two_servers_do_not_share_a_file(tmp_path: Path) -> None:
     with Sandbox(tmp_path, *SERVE) as sandbox:
         second = run(tmp_path, *SERVE)
@@ -179,17 +194,6 @@ def test_sessions_past_their_time_are_dropped(tmp_path: Path) -> None:
         begun = time.monotonic()
         while httpx2.get(url, timeout=PATIENCE).status_code != 404:
             assert time.monotonic() - begun < PATIENCE
-
-
-def test_the_core_is_measured_too(tmp_path: Path) -> None:
-    with Sandbox(tmp_path, *SERVE, "--metrics-port", "0") as sandbox:
-        sandbox.said("hello")
-        begun = time.monotonic()
-        while (
-            'greenroom_core_turn_seconds_count{outcome="ok"} 1.0' not in httpx2.get(sandbox.addresses["metrics"]).text
-        ):
-            assert time.monotonic() - begun < PATIENCE
-        assert httpx2.get(sandbox.addresses["metrics"].replace("/metrics", "/")).status_code == 404
 
 
 def until_unhealthy(sandbox: Sandbox) -> None:

@@ -62,7 +62,7 @@ WRITES = {
 """Writes that are the same whatever else has been written."""
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 3), st.sampled_from(sorted(WRITES))), max_size=14),
     st.permutations(range(4)),

@@ -204,7 +204,7 @@ def play(start: Any, turns: Any) -> None:
     assert json_of(seed.data) == json_of(start)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(WORLDS, TURNS)
 def test_a_world_does_what_plain_dicts_do(start: Any, turns: Any) -> None:
     play(start, turns)

@@ -153,7 +153,7 @@ replies = st.one_of(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=steps, reply=replies, trace=st.sampled_from(["message", "metadata"]))
 async def test_the_stream_and_the_reply_are_one_thing(
     whole: Sandbox, steps: list[Step], reply: Step | None, trace: str
