@@ -421,17 +421,18 @@ async def test_sessions_keep_the_scenario_that_they_began_with(tmp_path: Path) -
 
     assert await answer("before") == ({"status": "new"}, False)
     file.write_text("{id: s, tools: {status: [{return: one}]}}")
-    assert (await core.agents.default.reload(store)).mistakes == ()
+    await core.agents.reload(store)
+    assert core.agents.default.loaded.mistakes == ()
     assert await answer("one") == ("one", True)
     file.write_text("{id: s, tools: {status: [{return: two}]}}")
-    await core.agents.default.reload(store)
+    await core.agents.reload(store)
     assert [await answer(sid) for sid in ("before", "one", "two")] == [
         ({"status": "new"}, False),
         ("one", True),
         ("two", True),
     ]
     file.unlink()
-    await core.agents.default.reload(store)
+    await core.agents.reload(store)
     assert await answer("two") == ("two", True)
     assert await answer("three") == ({"status": "new"}, False)
     await core.stop()

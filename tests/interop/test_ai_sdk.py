@@ -10,10 +10,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 from node_project import Node
-from running_sandbox import PATIENCE, Sandbox
+from running_sandbox import Sandbox
+from three_turns import check_three_turns
 
 SCRIPT = Path(__file__).with_name("ai_sdk.mjs")
 FIFTH = ("ai@5", "@ai-sdk/openai-compatible@1", "@ai-sdk/openai@2", "zod")
@@ -37,14 +37,8 @@ def test_three_turns_go_on_from_each_other_generated_or_streamed_with_a_session_
     conversations: list[Conversation], talker: Sandbox
 ) -> None:
     for conversation in conversations:
-        turns = conversation["turns"]
-        assert conversation["refused"] == []
-        assert [turn["text"] for turn in turns] == ["so 1 ", "so 2 ", "so 3 "], conversation
-        assert [turn["finish"] for turn in turns] == ["stop"] * 3
-        if conversation["session"]:
-            path = f"/v1/sessions/{conversation['session']}/world"
-            world = httpx2.get(talker.http + path, timeout=PATIENCE).json()
-            assert (world["turn"], world["world"]) == (3, {"counters": {"n": 3}})
+        check_three_turns(conversation, talker)
+        assert [turn["finish"] for turn in conversation["turns"]] == ["stop"] * 3
 
 
 def test_our_metadata_is_there_for_a_program_that_extracts_it(conversations: list[Conversation]) -> None:

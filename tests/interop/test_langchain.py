@@ -8,10 +8,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 from python_environment import Environment
-from running_sandbox import PATIENCE, Sandbox
+from running_sandbox import Sandbox
+from three_turns import check_three_turns
 
 SCRIPT = Path(__file__).with_name("langchain_client.py")
 Conversation = dict[str, Any]
@@ -30,14 +30,9 @@ def test_three_turns_go_on_from_each_other_plain_or_streamed_with_a_session_id_o
     conversations: list[Conversation], talker: Sandbox
 ) -> None:
     for conversation in conversations:
-        assert conversation["refused"] == []
-        assert [turn["text"] for turn in conversation["turns"]] == ["so 1 ", "so 2 ", "so 3 "], conversation
+        check_three_turns(conversation, talker)
         for turn in conversation["turns"]:
             assert (turn["finish"], turn["invalid"], turn["tokens"] > 0) == ("stop", [], True)
-        if conversation["session"]:
-            path = f"/v1/sessions/{conversation['session']}/world"
-            world = httpx2.get(talker.http + path, timeout=PATIENCE).json()
-            assert (world["turn"], world["world"]) == (3, {"counters": {"n": 3}})
 
 
 def test_our_calls_are_shown_and_run_by_an_agent_that_has_such_a_tool_which_then_gets_the_text(

@@ -8,10 +8,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 from python_environment import Environment
-from running_sandbox import PATIENCE, Sandbox
+from running_sandbox import Sandbox
+from three_turns import check_three_turns
 
 SCRIPT = Path(__file__).with_name("pydantic_ai_client.py")
 Conversation = dict[str, Any]
@@ -30,12 +30,7 @@ def test_three_turns_go_on_from_each_other_plain_or_streamed_with_a_session_id_o
     conversations: list[Conversation], talker: Sandbox
 ) -> None:
     for conversation in conversations:
-        assert conversation["refused"] == []
-        assert [turn["text"] for turn in conversation["turns"]] == ["so 1 ", "so 2 ", "so 3 "], conversation
-        if conversation["session"]:
-            path = f"/v1/sessions/{conversation['session']}/world"
-            world = httpx2.get(talker.http + path, timeout=PATIENCE).json()
-            assert (world["turn"], world["world"]) == (3, {"counters": {"n": 3}})
+        check_three_turns(conversation, talker)
 
 
 def test_our_calls_are_answered_by_itself_and_it_gets_the_text_for_it(

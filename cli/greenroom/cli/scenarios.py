@@ -62,8 +62,7 @@ class Reloads:
         while self._again:
             self._again = False
             try:
-                for one in self._core.agents:
-                    await one.reload(self._core.store)
+                await self._core.agents.reload(self._core.store)
                 tell(self._core.agents)
             except AgentError as problem:
                 logger.error("the scenarios stay as they were: %s", problem)

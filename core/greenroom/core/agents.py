@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterator, Sequence
+from contextlib import AsyncExitStack
 
 from greenroom.core.errors import AgentNotFound
 from greenroom.core.ports import Store
@@ -19,12 +20,13 @@ class Agents:
         self.default = served[0]
         self._by_id = {one.id: one for one in served}
         self._strict = strict
+        self._started = AsyncExitStack()
 
     def __iter__(self) -> Iterator[Served]:
         return iter(self._by_id.values())
 
     def asked(self, id: str) -> Served:
-        """Whom a turn's new session is for. Raises `AgentNotFound`."""
+        """Whom a new session is for; "": the default one. Raises `AgentNotFound`."""
         return self.named(id) if self._strict else self.of(id)
 
     def of(self, id: str) -> Served:
@@ -45,16 +47,19 @@ class Agents:
 
     async def start(self, store: Store) -> None:
         """Raises `StoreUnavailable`, or what an agent's start-up raises; those that have started are then stopped."""
-        started: list[Served] = []
-        try:
+        async with AsyncExitStack() as starting:
             for one in self:
-                started.append(one)
                 await one.start(store)
-        except BaseException:
-            for one in started[:-1]:
-                await one.stop()
-            raise
+                starting.push_async_callback(one.stop)
+            self._started = starting.pop_all()
+
+    async def reload(self, store: Store) -> None:
+        """Reads the scenarios and worlds of all again, for the starts to come; what has begun keeps its own. Raises
+        `AgentError` or `StoreUnavailable`; then all is as it was."""
+        read = [await one.read_again(store) for one in self]
+        for one, loaded in zip(self, read, strict=True):
+            one.loaded = loaded
 
     async def stop(self) -> None:
-        for one in reversed(list(self)):
-            await one.stop()
+        """The last one first; one that fails to stop keeps no other from it."""
+        await self._started.aclose()

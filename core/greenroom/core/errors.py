@@ -9,7 +9,7 @@ whether a retry can help. `core/rpc/status.py` renders it for gRPC, `edge/errors
     ├── Unauthenticated         no key, or an unknown one
     ├── PermissionDenied        the key lacks the scope
     ├── NotFound
-    │   ├── SessionNotFound · TurnNotFound · UserNotFound · ToolNotFound
+    │   ├── SessionNotFound · TurnNotFound · UserNotFound · ToolNotFound · AgentNotFound
     ├── Conflict                the request is fine, the session is not in the state for it
     │   ├── UserMismatch · SessionClosed · SessionFull · SessionDeleted · StreamBroken · UserExists · IdempotencyMismatch
     ├── SessionBusy             too many turns wait for this session

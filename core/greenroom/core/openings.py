@@ -35,7 +35,7 @@ class Openings:
     ) -> tuple[SessionRecord, bool]:
         """Opens a session; True when it is new. `agent_id`: whom it is for, as a turn asks for it. Raises `UserMismatch`
         when it exists for another user, and `AgentNotFound`."""
-        served = self._agents.asked(agent_id) if agent_id else self._agents.default
+        served = self._agents.asked(agent_id)
         metadata = read_object(metadata_json, "metadata", self._limits.metadata_bytes)
         opening = self._opening(principal, session_id, user_id, metadata_json)
         known = await self._known(opening)

@@ -12,7 +12,6 @@ from greenroom.core.parts import Parts
 from greenroom.core.plain import to_json
 from greenroom.core.plan import Opening, Plan, new_session, plan_turn, scenario_of_user
 from greenroom.core.records import History, SessionRecord, UserRecord
-from greenroom.core.request import TurnRequest
 from greenroom.core.served import Served
 from greenroom.core.transcript import (
     START,
@@ -46,7 +45,7 @@ class Planner:
         request = intake.request
         principal = request.principal
         path_hash = prefix_hashes(intake.carried.past)[-1][1]
-        agent = self._asked(request).id
+        agent = self._agents.asked(request.agent).id
         wanted = conversation_hash(path_hash, principal.namespace, principal.key_name, request.user_id, agent)
         same = [one for one in await self._store.find_conversations(wanted) if one.session.user_id == request.user_id]
         if len({one.inputs_hash for one in same}) > 1:
@@ -61,15 +60,11 @@ class Planner:
 
     async def plan(self, intake: Intake, live: Live | None) -> Plan:
         """Raises `Conflict`s, and `AgentNotFound`."""
-        served = self._asked(intake.request)
+        served = self._agents.asked(intake.request.agent)
         found = intake.found
         if found is not None and (live is None or not _goes_on(live.record, found)):
             return await self._plan_fork(intake, live)
         return await self._plan_here(intake, live, served)
-
-    def _asked(self, request: TurnRequest) -> Served:
-        """The agent for a new session."""
-        return self._agents.asked(request.agent) if request.agent else self._agents.default
 
     async def _plan_here(self, intake: Intake, live: Live | None, served: Served) -> Plan:
         request = intake.request
@@ -111,7 +106,7 @@ class Planner:
         intake.session_id = minted_id(intake.attempt_id)
         if live is None or live.record.key != found.session_key:  # deleted since it was found
             intake.found = None
-            return await self._plan_here(intake, None, self._asked(request))
+            return await self._plan_here(intake, None, self._agents.asked(request.agent))
         path = (await self._store.load_path(live.record, found.turn, whole=True)).turns
         user, new_user = await self._user(request.principal.namespace, request.user_id, fresh=True)
         opened = new_session(opening_of(intake), live.record.agent, live.record.start)

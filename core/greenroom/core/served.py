@@ -58,12 +58,10 @@ class Served:
     def scenarios(self) -> Scenarios:
         return self.loaded.scenarios
 
-    async def reload(self, store: Store) -> Loaded:
-        """Reads scenarios and worlds again, for the starts to come; what has begun keeps its own. Raises `AgentError` or
-        `StoreUnavailable`; then all is as it was."""
+    async def read_again(self, store: Store) -> Loaded:
+        """The scenarios and worlds as they are now, stored and not yet in use. Raises `AgentError` or `StoreUnavailable`."""
         loaded = await asyncio.to_thread(load_scenarios, self.agent, self._sources, self.id)
         await _store(loaded.scenarios, store)
-        self.loaded = loaded
         return loaded
 
     async def stop(self) -> None:

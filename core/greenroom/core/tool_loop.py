@@ -54,7 +54,7 @@ class ToolLoop:
         if not carried.past:
             return
         principal, path_hash = request.principal, prefix_hashes(carried.past)[-1][1]
-        agent = self._agents.asked(request.agent) if request.agent else self._agents.default
+        agent = self._agents.asked(request.agent)
         wanted = conversation_hash(path_hash, principal.namespace, principal.key_name, request.user_id, agent.id)
         for found in await self._store.find_conversations(wanted):
             turn = await self._store.load_turn(found.session, found.turn)

@@ -44,8 +44,9 @@ class HttpOptions:
     """Requests per second and key, or per client address without keys; the burst is one second's worth. None: off."""
     tool_trace: ToolTrace = "message"
     session_headers: tuple[str, ...] = ()
-    transcript_headers: tuple[str, ...] = ()
     """Headers that name the session where body and `X-Session-Id` do not (CHAT-03)."""
+    transcript_headers: tuple[str, ...] = ()
+    """The same, of clients that send the whole conversation with every request."""
     stream_ping: float = 15.0
     """Seconds without an event after which a stream gets a comment (STREAM-06)."""
     cors_origins: tuple[str, ...] = ()
