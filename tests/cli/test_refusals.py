@@ -96,7 +96,7 @@ def test_a_port_that_is_taken_is_named(folder: Path) -> None:
     ("arguments", "said"),
     [
         (("serve", "--port", "http"), "port (from --port): input should be a valid integer"),
-        (("serve", "--database", "mysql://x"), "database_url: 'mysql' is not a database that Greenroom knows"),
+        (("serve", *FREE, "--database", "mysql://x"), "database_url: 'mysql' is not a database that Greenroom knows"),
         (("core", "--database", "postgres://x/y"), "begins with postgresql://"),
         (("keys", "create", "a b"), "the name must be 1 to 64"),
         (("keys", "create", "a", "--scope", "chat,admin"), "no scope is called 'admin'; there are chat, inspect, edge"),
