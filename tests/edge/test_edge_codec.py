@@ -99,14 +99,20 @@ def body_slice(body: str) -> str:
     calls=st.lists(st.tuples(TEXT, OBJECTS, FREE, TEXT), max_size=4),
     evaluation=OBJECTS,
     confidence=st.none() | st.floats(0, 1),
+    added=OBJECTS,
 )
 def test_a_reply_says_what_the_core_said(
-    text: str, calls: list[tuple[str, Any, Any, str]], evaluation: dict[str, Any], confidence: float | None
+    text: str,
+    calls: list[tuple[str, Any, Any, str]],
+    evaluation: dict[str, Any],
+    confidence: float | None,
+    added: dict[str, Any],
 ) -> None:
     reply = turn_pb2.Reply(
         text=text,
         confidence=confidence,
         evaluation_json=json.dumps(evaluation),
+        metadata_json=json.dumps({**added, "turn": "not ours"}),
         history=turn_pb2.HISTORY_WENT_BACK,
         scenario=turn_pb2.Scenario(id="default", requested="other", found=True, applied=False),
         tool_calls=[
@@ -138,6 +144,8 @@ def test_a_reply_says_what_the_core_said(
     assert body["metadata"]["tools_used"] == list(dict.fromkeys(name for name, *_ in calls))
     assert body["metadata"].get("agent_confidence") == confidence
     assert body["metadata"]["history"] == "went_back"
+    assert {**added, **body["metadata"]} == body["metadata"]
+    assert body["metadata"]["turn"] == 0
     assert body["metadata"]["scenario"] == {"id": "default", "requested": "other", "found": True, "applied": False}
     in_metadata = json.loads(codec.from_reply(reply, trace_in_metadata=True))
     assert in_metadata["metadata"].get("tool_trace") == choice["message"].get("tool_calls")

@@ -179,6 +179,7 @@ SHOWN_TURN = {
     ],
     "agent_confidence": 0.9,
     "evaluation_metadata": {"tool_called": "get_order_status", "tool_success": True},
+    "reply_metadata": {},
     "history": "new",
     "placed": "no_history",
     "scenario": {"id": "down", "requested": "up", "found": True, "applied": False},

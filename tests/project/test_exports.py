@@ -10,9 +10,11 @@ EXPORTS = {
     "greenroom.sdk": {
         "Agent",
         "AgentError",
+        "AgentUnavailable",
         "Call",
         "Conversation",
         "Message",
+        "OutsideCall",
         "Reply",
         "Tool",
         "ToolError",

@@ -134,6 +134,7 @@ def a_full_turn(number: int, text: str = ODD_TEXT, **fields: Any) -> TurnRecord:
         "reply": text,
         "confidence": 0.1 + 0.2,
         "evaluation_json": '{"b":1,"a":2,"b":3}',
+        "reply_metadata_json": '{"route": "billing", "n": 1.0}',
         "history": History.WENT_BACK,
         "placed": f"why {text}",
         "seen_json": '{"instructions":["be kind"]}',

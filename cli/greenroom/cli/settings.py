@@ -147,6 +147,9 @@ class Settings(BaseSettings):
     max_queued: Annotated[Count, _ALL] = Field(
         1024, description="Turns that wait for a place; beyond them 503 at once."
     )
+    agent_concurrency: Annotated[Count | None, _SERVE_CORE] = Field(
+        None, description="Turns that one agent runs at once; others wait for it. Unset: as many as run at once."
+    )
     session_waiting: Annotated[Count, _SERVE_CORE] = Field(8, description="Turns that may wait for one session.")
     session_wait: Annotated[Seconds, _SERVE_CORE] = Field(
         30.0, description="How long one waits before 429 `session_busy`."

@@ -130,6 +130,7 @@ def _turn(turn: TurnRecord, *, superseded: bool) -> dict[str, Any]:
         "changes": [msgspec.to_builtins(change) for change in turn.changes],
         "confidence": turn.confidence,
         "evaluation": _raw(turn.evaluation_json),
+        "reply_metadata": _raw(turn.reply_metadata_json),
         "metadata": _raw(turn.metadata_json),
         "created_at": turn.created_at,
         "duration_ms": turn.duration_us / 1000,

@@ -36,13 +36,15 @@ class Reply:
 
     `confidence` is 0 to 1, or None when it states none. `evaluation` is what the agent says of its own turn, for the
     evaluator; it is laid over what Greenroom derives from the record (CHAT-09). `usage` is what its model has counted;
-    None leaves it to Greenroom's own rule (docs/usage.md).
+    None leaves it to Greenroom's own rule (docs/usage.md). `metadata` are further keys for the reply's `metadata`, beside
+    Greenroom's own (CHAT-08), which win.
     """
 
     text: str
     confidence: float | None = None
     evaluation: Mapping[str, Any] | None = None
     usage: Usage | None = None
+    metadata: Mapping[str, Any] | None = None
 
 
 Form = Literal["coroutine", "generator", "plain"]
@@ -56,6 +58,15 @@ def _form_of(function: Callable[..., Any]) -> Form:
 
 class AgentError(Exception):
     """An agent that cannot be served, or that answered with something that is no reply. The message says what to do."""
+
+
+class AgentUnavailable(Exception):
+    """What an agent raises when what it asks (a model, a service) is down, refuses or is overloaded: the caller gets 503
+    `agent_unavailable`, to be tried again after `retry_after` seconds. The message is for the log and the evidence."""
+
+    def __init__(self, message: str, *, retry_after: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 ReplyFunction = Callable[[Turn], Any]
@@ -90,12 +101,13 @@ class Agent:
         self.story_start = story_start
         self._world = world
         self._scenarios = scenarios
-        self._home = Path(str(sys._getframe(1).f_globals.get("__file__") or "")).parent
+        self._home = _home_of(self)
         self._function: ReplyFunction | None = None
         self.form: Form = "plain"
         """How the reply function runs."""
         self._startup: list[Callable[[], Any]] = []
         self._shutdown: list[Callable[[], Any]] = []
+        self._health: list[Callable[[], str]] = []
 
     def reply(self, function: F) -> F:
         """Registers the function that replies: `def`, `async def` or an async generator of text, taking the `Turn`."""
@@ -112,6 +124,16 @@ class Agent:
         """Registers a function to run once after the last turn."""
         self._shutdown.append(function)
         return function
+
+    def on_health(self, function: F) -> F:
+        """Registers a function that says what is wrong with what the agent depends on, "" for nothing. It is asked about
+        once a second, on the event loop, and must say what it knows at once (HEALTH-03)."""
+        self._health.append(function)
+        return function
+
+    def problem(self) -> str:
+        """What is wrong now; "" for nothing."""
+        return "; ".join(text for function in self._health if (text := function()))
 
     @property
     def description(self) -> str:
@@ -150,6 +172,14 @@ class Agent:
 
     async def shutdown(self) -> None:
         await _run_all(reversed(self._shutdown))
+
+
+def _home_of(agent: Agent) -> Path:
+    """The folder of the module that makes the agent, past the constructors of classes that derive from `Agent`."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_locals.get("self") is agent:
+        frame = frame.f_back
+    return Path(str(frame.f_globals.get("__file__") or "")).parent
 
 
 async def _run_all(functions: Any) -> None:

@@ -45,6 +45,10 @@ class Agents:
         """The turn in flight that gave out this token."""
         return next((turn for one in self if (turn := one.backstage.tokens.get(token)) is not None), None)
 
+    def problems(self) -> list[str]:
+        """What is wrong with what each of them depends on, "" for nothing; what is new is told in the log."""
+        return [one.problem() for one in self]
+
     async def start(self, store: Store) -> None:
         """Raises `StoreUnavailable`, or what an agent's start-up raises; those that have started are then stopped."""
         async with AsyncExitStack() as starting:

@@ -14,7 +14,7 @@ whether a retry can help. `core/rpc/status.py` renders it for gRPC, `edge/errors
     │   ├── UserMismatch · SessionClosed · SessionFull · SessionDeleted · StreamBroken · UserExists · IdempotencyMismatch
     ├── SessionBusy             too many turns wait for this session
     ├── Unavailable             try again later; nothing was stored
-    │   ├── Overloaded · Draining · StoreUnavailable
+    │   ├── Overloaded · Draining · StoreUnavailable · AgentDown
     ├── TurnTimeout             the turn's deadline passed
     ├── TurnCancelled           its caller went away
     └── AgentFailed             the agent raised; its text stays in the log
@@ -32,7 +32,7 @@ class GreenroomError(Exception):
     reason: ClassVar[str] = "SERVER_ERROR"
     retryable: ClassVar[bool] = False
     """Whether the same request may succeed later."""
-    retry_after: ClassVar[float | None] = None
+    retry_after: float | None = None
     """Seconds after which it is worth another try."""
 
     def __init__(self, message: str, *, field: str | None = None) -> None:
@@ -150,6 +150,16 @@ class Draining(Unavailable):
 
 class StoreUnavailable(Unavailable):
     reason = "DATABASE_UNAVAILABLE"
+
+
+class AgentDown(Unavailable):
+    """What the agent asks cannot be reached, or refuses; its text stays in the log."""
+
+    reason = "AGENT_UNAVAILABLE"
+
+    def __init__(self, retry_after: float) -> None:
+        super().__init__("The agent is not available, try again later")
+        self.retry_after = retry_after
 
 
 class TurnTimeout(GreenroomError):

@@ -19,6 +19,8 @@ class Limits:
     """Turns that run at once in this core (SEC-05)."""
     max_queued: int = 1024
     """Turns that wait for a place; beyond them OVERLOADED at once."""
+    agent_concurrency: int | None = None
+    """Turns that one agent runs at once; the others wait for it. None: as many as run at once."""
     carried_messages: int = 1_000
     session_turns: int = 10_000
     session_world_bytes: int = 16 * 1024 * 1024

@@ -7,14 +7,15 @@ from time import perf_counter_ns
 import msgspec
 
 from greenroom.core import usage
-from greenroom.core.agent import produce
+from greenroom.core.agent import AgentUnavailable, produce
 from greenroom.core.bounded import Overrun, bounded
 from greenroom.core.conversation import conversation_of, is_stored
-from greenroom.core.errors import AgentFailed, GreenroomError, LimitExceeded, SessionFull, TurnTimeout
+from greenroom.core.errors import AgentDown, AgentFailed, GreenroomError, LimitExceeded, SessionFull, TurnTimeout
 from greenroom.core.parts import Parts
 from greenroom.core.plain import size_of, to_json, well_formed
 from greenroom.core.plan import Outcome, Plan, set_scene
 from greenroom.core.records import FailedTurn, ToolCallRecord
+from greenroom.core.served import Served
 from greenroom.core.transcript import spoken
 from greenroom.core.turn import Scene, Turn
 
@@ -34,8 +35,21 @@ class Performer:
     async def perform(self, plan: Plan, arrived: int) -> Outcome:
         """What the turn came to. Raises a `GreenroomError`; the attempt is then kept as evidence. `arrived`: when its
         request did, by `perf_counter_ns`."""
-        limits, request = self._limits, plan.intake.request
         served = self._agents.of(plan.session.agent)
+        if served.places is None:
+            return await self._perform(served, plan, arrived)
+        request = plan.intake.request
+        key_name, patience = request.principal.key_name, None
+        if request.timeout is not None:
+            patience = max(request.timeout - (perf_counter_ns() - arrived) / 1e9, 0)
+        await served.places.enter(key_name, patience)
+        try:
+            return await self._perform(served, plan, arrived)
+        finally:
+            served.places.leave(key_name)
+
+    async def _perform(self, served: Served, plan: Plan, arrived: int) -> Outcome:
+        limits, request = self._limits, plan.intake.request
         scenario = await served.scenario_of(plan.start, self._store)
         waited = perf_counter_ns() - arrived
         time_left = limits.turn_timeout
@@ -53,15 +67,17 @@ class Performer:
             if turn.toolbox.refused is not None:
                 raise turn.toolbox.refused
             calls = turn.toolbox.records
+            metadata = to_json(reply.metadata, "the reply's metadata") if reply.metadata else "{}"
             evaluation = self._evaluation.of(calls, plan.depth + 1, reply.evaluation)
             state, used = turn.state_after(), reply.usage
-            check_reply(limits.reply_bytes, reply.text, evaluation, calls)
+            check_reply(limits.reply_bytes, reply.text, evaluation + metadata, calls)
             if size_of(state) > limits.reply_bytes:
                 raise LimitExceeded(f"turn.state may be {limits.reply_bytes} bytes of JSON at most")
             outcome = Outcome(
                 text=reply.text,
                 confidence=reply.confidence,
                 evaluation_json=evaluation,
+                metadata_json=metadata,
                 tool_calls=calls,
                 state_json=state,
                 changes=turn.world_turn.changes(),
@@ -79,6 +95,9 @@ class Performer:
             raise await self._failed(plan, turn, late, None) from None
         except (LimitExceeded, SessionFull) as error:
             raise await self._failed(plan, turn, error, error) from None
+        except AgentUnavailable as error:
+            _log.warning("the agent is not available: session %s: %s", plan.session.session_id, error)
+            raise await self._failed(plan, turn, AgentDown(error.retry_after), error) from None
         except Exception as error:  # the agent is the author's: its text stays in the log
             _log.exception("agent failed: session %s, request %s", plan.session.session_id, request.request_id)
             raise await self._failed(plan, turn, AgentFailed(), error) from None

@@ -135,6 +135,7 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     text: str
     confidence: float | None
     evaluation_json: str
+    metadata_json: str
     tool_calls: tuple[ToolCallRecord, ...]
     state_json: str
     changes: tuple[Change, ...]
@@ -330,6 +331,7 @@ def _turn_record(plan: Plan, outcome: Outcome, completion_id: str, duration_us: 
         reply=outcome.text,
         confidence=outcome.confidence,
         evaluation_json=outcome.evaluation_json,
+        reply_metadata_json=outcome.metadata_json,
         history=plan.placement.history,
         placed=plan.placement.placed,
         seen_json=outcome.seen_json,

@@ -124,6 +124,8 @@ class TurnRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     reply: str
     confidence: float | None = None
     evaluation_json: str = "{}"
+    reply_metadata_json: str = "{}"
+    """What the agent adds to its reply's metadata."""
     history: History
     placed: str = ""
     """Why it was placed where it stands: see `transcript.py`."""

@@ -55,6 +55,10 @@ class Signature:
             details = (f"{'.'.join(map(str, e['loc'])) or 'arguments'}: {e['msg']}" for e in error.errors())
             raise InvalidArguments("; ".join(details)) from None
 
+    def keywords(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Validated arguments as the function is called with them."""
+        return given
+
     def taken(self, name: str, value: Any) -> Any:
         """One argument as the tool gets it, in JSON's terms. Raises `InvalidArguments` where the tool does not take it."""
         field = self.model.model_fields[f"p{self.names.index(name) + 1}"]
@@ -66,6 +70,53 @@ class Signature:
         except ValidationError as error:
             details = (f"{''.join(f'{part}: ' for part in e['loc'])}{e['msg']}" for e in error.errors())
             raise InvalidArguments("; ".join(details)) from None
+
+
+@dataclass(frozen=True, slots=True)
+class DescribedSignature:
+    """What a tool takes by a JSON schema that came with it. Checking arguments against it is its function's affair."""
+
+    description: str
+    parameters: Mapping[str, Any]
+    injected: Mapping[str, type[Injectable]]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self.parameters.get("properties", {}))
+
+    def schema(self) -> dict[str, Any]:
+        """As it was given."""
+        return dict(self.parameters)
+
+    def validated(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments as they came."""
+        return dict(arguments)
+
+    def keywords(self, given: dict[str, Any]) -> dict[str, Any]:
+        """They all go to the function's parameter `arguments`."""
+        return {"arguments": given}
+
+    def taken(self, name: str, value: Any) -> Any:
+        """An argument as it was given."""
+        return value
+
+
+ToolSignature = Signature | DescribedSignature
+
+
+def describe_signature(
+    function: Callable[..., Any], description: str, parameters: Mapping[str, Any]
+) -> DescribedSignature:
+    """Of a function that takes `arguments`, and what is injected by type. Raises `TypeError` for any other."""
+    hints = get_type_hints(function)
+    injected: dict[str, type[Injectable]] = {}
+    for name in inspect.signature(function).parameters:
+        hint = hints.get(name)
+        if isinstance(hint, type) and issubclass(hint, Injectable):
+            injected[name] = hint
+        elif name != "arguments":
+            raise TypeError(f"a described tool's function takes `arguments` and what is injected, not {name}")
+    return DescribedSignature(description, parameters, injected)
 
 
 def read_signature(function: Callable[..., Any]) -> Signature:

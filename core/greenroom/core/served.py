@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import logging
 from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 from greenroom.core.agent import Agent, AgentError
@@ -17,6 +19,9 @@ from greenroom.core.scenario import ClockRule, Scenario, Scenarios, read_scenari
 from greenroom.core.scenario_files.load import Loaded, load_scenarios
 from greenroom.core.scenario_files.sources import Source
 from greenroom.core.turn import Backstage, Turn
+from greenroom.core.waiting import Capacity
+
+_log = logging.getLogger(__name__)
 
 _TOOL_THREADS = 2  # for each turn in flight
 _OLDER_KEPT = 32
@@ -44,8 +49,13 @@ class Served:
         self._tool_executor = ThreadPoolExecutor(
             limits.max_in_flight * _TOOL_THREADS, thread_name_prefix="greenroom-tool"
         )
+        self.places: Capacity | None = None
+        """Bounds how many turns the agent runs at once, beside what the core can carry; None where that is not set."""
+        if limits.agent_concurrency is not None:
+            self.places = Capacity(replace(limits, max_in_flight=limits.agent_concurrency))
         tokens: dict[str, Turn] = {}
         self.backstage = Backstage(agent.tools, limits, self._tool_executor, tokens)
+        self._problem = ""
         self._older: OrderedDict[str, Scenario] = OrderedDict()
         """Scenarios as files of earlier times had them, for sessions that still run in them."""
 
@@ -57,6 +67,20 @@ class Served:
     @property
     def scenarios(self) -> Scenarios:
         return self.loaded.scenarios
+
+    def problem(self) -> str:
+        """What is wrong with what the agent depends on; "" for nothing. The log says when that changes."""
+        try:
+            problem = self.agent.problem()
+        except Exception as error:  # the function is the author's
+            problem = f"its health cannot be told: {type(error).__name__}: {error}"
+        if problem != self._problem:
+            if problem:
+                _log.warning("agent %s: %s", self.id, problem)
+            else:
+                _log.info("agent %s is well again", self.id)
+            self._problem = problem
+        return problem
 
     async def read_again(self, store: Store) -> Loaded:
         """The scenarios and worlds as they are now, stored and not yet in use. Raises `AgentError` or `StoreUnavailable`."""

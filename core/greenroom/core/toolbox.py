@@ -9,7 +9,7 @@ from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
 from greenroom.core.errors import LimitExceeded
-from greenroom.core.ledger import WRITER, leave
+from greenroom.core.ledger import WRITER, Writer, leave
 from greenroom.core.plain import any_json, to_json, well_formed
 from greenroom.core.records import Change, ToolCallRecord
 from greenroom.core.schema import InvalidArguments
@@ -43,10 +43,13 @@ class Execution:
 
     __slots__ = ("_arguments", "_id", "_name", "_number", "_started", "scripted_by", "span", "turn", "writer")
 
-    def __init__(self, turn: "Turn", number: int, name: str, arguments: Mapping[str, Any], call_id: str) -> None:
+    def __init__(
+        self, turn: "Turn", number: int, name: str, arguments: Mapping[str, Any], call_id: str, writer: Writer | None
+    ) -> None:
         self.turn = turn
         self._arguments = arguments
-        self.writer = turn.world_turn.begin()
+        self.writer = writer
+        """What it writes to the world as; None for a call that runs elsewhere."""
         self._number = number
         self._name = name
         self._id = call_id
@@ -75,6 +78,26 @@ class Execution:
             changes,
             self.scripted_by,
         )
+
+
+class OutsideCall:
+    """A tool call that runs elsewhere (in a framework, in a service) while it is recorded here. Say how it ended: one that
+    has not when the turn is over was cancelled."""
+
+    __slots__ = ("_box", "_number", "_running")
+
+    def __init__(self, box: "Toolbox", number: int, running: Execution) -> None:
+        self._box = box
+        self._number = number
+        self._running = running
+
+    def returned(self, result: Any) -> None:
+        """It succeeded. Raises `LimitExceeded` for a result past its bound, `WorldError` for one that is no JSON."""
+        self._box.close_outside(self._number, self._running, result, None)
+
+    def failed(self, type: str, message: str) -> None:
+        """It failed: `type` is stable, `message` is for people (CHAT-10)."""
+        self._box.close_outside(self._number, self._running, None, (well_formed(type), well_formed(message)))
 
 
 class Toolbox:
@@ -113,8 +136,10 @@ class Toolbox:
         number = self._open(name)
         turn = self._turn
         turn.clock.tick()
-        running = self._running[number] = Execution(turn, number, name, arguments, call_id or turn.ids.new("call"))
-        before = WRITER.set(running.writer)
+        writer = turn.world_turn.begin()
+        running = Execution(turn, number, name, arguments, call_id or turn.ids.new("call"), writer)
+        self._running[number] = running
+        before = WRITER.set(writer)
         try:
             if found is None:
                 raise InvalidArguments(f"there is no tool named {name!r}")
@@ -122,7 +147,7 @@ class Toolbox:
             if self._over:
                 raise asyncio.CancelledError
             text = self._text(result)
-            changes = turn.world_turn.commit(running.writer)
+            changes = turn.world_turn.commit(writer)
         except BaseException as error:
             kind, message = failure_of(error, found)
             del self._running[number]
@@ -143,6 +168,17 @@ class Toolbox:
             await turn.feed.room()
         return result
 
+    def outside(self, name: str, arguments: Mapping[str, Any], call_id: str = "") -> "OutsideCall":
+        """Opens the record of a call that runs elsewhere."""
+        name = well_formed(name)
+        number = self._open(name)
+        self._turn.clock.tick()
+        running = Execution(self._turn, number, name, arguments, call_id or self._turn.ids.new("call"), None)
+        self._running[number] = running
+        if running.span is not None:
+            running.span.leave()  # what runs here meanwhile is not its code
+        return OutsideCall(self, number, running)
+
     def end(self) -> None:
         """The turn is over: no call begins any more, and what still runs has failed and is cut off from its world."""
         if not self._over:
@@ -152,8 +188,22 @@ class Toolbox:
             # The turn holds this: in a circle, nothing of it would be freed before the garbage is next collected.
             del self._turn
 
+    def close_outside(self, number: int, running: Execution, result: Any, failure: tuple[str, str] | None) -> None:
+        """The end of a call that `outside` opened; the first one counts."""
+        if self._over or self._running.get(number) is not running:
+            return
+        text = self._text(result) if failure is None else ""
+        del self._running[number]
+        if failure is not None:
+            self._fail(number, running, *failure, cut_off=False)
+            return
+        if running.span is not None:
+            running.span.end()
+        self._keep(number, running.record(text, ok=True))
+
     def _fail(self, number: int, running: Execution, kind: str, message: str, *, cut_off: bool) -> None:
-        self._turn.world_turn.undo(running.writer, cut_off=cut_off)
+        if running.writer is not None:
+            self._turn.world_turn.undo(running.writer, cut_off=cut_off)
         if running.span is not None:
             running.span.end(kind)
         self._keep(number, running.record(to_json({"error": {"type": kind, "message": message}}), ok=False))
@@ -201,12 +251,13 @@ class Toolbox:
             del work  # a future holds what it failed with, and that holds this frame
 
     def _work(self, tool: Tool[..., Any], given: dict[str, Any], running: Execution) -> Awaitable[Any]:
+        keywords = tool.signature.keywords(given)
         for name, kind in tool.signature.injected.items():
-            given[name] = kind.for_call(running)
+            keywords[name] = kind.for_call(running)
         if tool.is_async:
-            work: Awaitable[Any] = tool.function(**given)
+            work: Awaitable[Any] = tool.function(**keywords)
             return work
-        runner = partial(copy_context().run, partial(tool.function, **given))
+        runner = partial(copy_context().run, partial(tool.function, **keywords))
         return asyncio.get_running_loop().run_in_executor(self._executor, runner)
 
 

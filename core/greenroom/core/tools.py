@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import update_wrapper
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
-from greenroom.core.schema import Injectable, Signature, read_signature
+from greenroom.core.schema import Injectable, ToolSignature, describe_signature, read_signature
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -73,14 +73,29 @@ class Tool(Generic[P, R]):
         self.name = name
         self.timeout = timeout
         self.is_async = inspect.iscoroutinefunction(function)
-        self._signature: Signature | None = None
+        self._signature: ToolSignature | None = None
         update_wrapper(self, function)
+
+    @staticmethod
+    def described(
+        name: str,
+        function: Callable[..., Any],
+        *,
+        description: str = "",
+        parameters: Mapping[str, Any],
+        timeout: float | None = None,
+    ) -> "Tool[..., Any]":
+        """A tool that is known by its JSON schema, not by its signature: its function takes `arguments`, a dict, and what is
+        injected by type. It checks the arguments itself. Raises `TypeError` for a function that takes anything else."""
+        made: Tool[..., Any] = Tool(function, name, timeout)
+        made._signature = describe_signature(function, description, parameters)
+        return made
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         return self.function(*args, **kwargs)
 
     @property
-    def signature(self) -> Signature:
+    def signature(self) -> ToolSignature:
         """Read on first use: annotations may name what is defined further down in the author's module."""
         if self._signature is None:
             self._signature = read_signature(self.function)

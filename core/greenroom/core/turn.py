@@ -26,7 +26,7 @@ from greenroom.core.plain import size_of, to_json
 from greenroom.core.records import Message, TurnRecord
 from greenroom.core.schema import Injectable
 from greenroom.core.script import TurnScript
-from greenroom.core.toolbox import Toolbox
+from greenroom.core.toolbox import OutsideCall, Toolbox
 from greenroom.core.tools import Tool, ToolFailed, User
 from greenroom.core.tracing import AgentSpan
 from greenroom.core.transcript import Exchange
@@ -211,6 +211,11 @@ class Turn(Injectable):
         """`call` for agents and tools that are plain functions (they run in a thread)."""
         result: T = asyncio.run_coroutine_threadsafe(self.toolbox.call(tool, arguments), self._loop).result()
         return result
+
+    def outside(self, name: str, arguments: Mapping[str, Any], id: str = "") -> OutsideCall:
+        """Records a tool call that runs elsewhere, from now until it is told how it ended. Scenarios do not script those.
+        Raises `LimitExceeded` past the turn's bound."""
+        return self.toolbox.outside(name, arguments, id)
 
     def say(self, text: str) -> None:
         """Adds text to the reply, ahead of what the agent returns. Who reads the reply as a stream has it at once."""

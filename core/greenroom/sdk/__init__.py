@@ -15,10 +15,11 @@ async def reply(turn: Turn) -> Reply:
     return Reply(f"It is {order['status']}.", confidence=0.9)
 """
 
-from greenroom.core.agent import Agent, AgentError, Reply, Usage
+from greenroom.core.agent import Agent, AgentError, AgentUnavailable, Reply, Usage
 from greenroom.core.conversation import Conversation
 from greenroom.core.plain import WorldError
 from greenroom.core.records import Message
+from greenroom.core.toolbox import OutsideCall
 from greenroom.core.tools import Call, Tool, ToolError, ToolFailed, User, tool
 from greenroom.core.turn import Turn
 from greenroom.core.world import World
@@ -26,9 +27,11 @@ from greenroom.core.world import World
 __all__ = [
     "Agent",
     "AgentError",
+    "AgentUnavailable",
     "Call",
     "Conversation",
     "Message",
+    "OutsideCall",
     "Reply",
     "Tool",
     "ToolError",

@@ -35,6 +35,8 @@ class PlayedReply:
     tool_calls: tuple[ToolCallRecord, ...]
     confidence: float | None
     evaluation: dict[str, Any]
+    metadata: dict[str, Any]
+    """What the agent added to its reply's metadata."""
     turn: int
     history: str
     """Where the turn was placed: "new", "next", "continued", …"""
@@ -93,6 +95,7 @@ async def _played(core: Core, reply: TurnReply) -> PlayedReply:
         turn.tool_calls,
         turn.confidence,
         json.loads(turn.evaluation_json),
+        json.loads(turn.reply_metadata_json),
         turn.number,
         turn.history.name.lower(),
         json.loads(world.world_json),

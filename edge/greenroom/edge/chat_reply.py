@@ -79,5 +79,5 @@ class Completion(msgspec.Struct, kw_only=True):
     usage: ReplyUsage
     session_id: str
     chat_id: str
-    metadata: ReplyMetadata
+    metadata: ReplyMetadata | msgspec.Raw
     evaluation_metadata: msgspec.Raw

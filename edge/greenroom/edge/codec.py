@@ -244,9 +244,9 @@ def scenario_of(scenario: turn_pb2.Scenario) -> ReplyScenario:
     )
 
 
-def metadata_of(reply: turn_pb2.Reply, trace: list[Call] | None) -> ReplyMetadata:
-    """The time is the stored one, so that a replay is equal byte for byte (CHAT-15)."""
-    return ReplyMetadata(
+def metadata_of(reply: turn_pb2.Reply, trace: list[Call] | None) -> ReplyMetadata | msgspec.Raw:
+    """The time is the stored one, so that a replay is equal byte for byte (CHAT-15). What the agent adds follows."""
+    own = ReplyMetadata(
         agent_confidence=reply.confidence if reply.HasField("confidence") else None,
         response_time_ms=(reply.duration_us + 500) // 1000,
         tools_used=tools_used(reply) if reply.tool_calls else [],
@@ -255,3 +255,10 @@ def metadata_of(reply: turn_pb2.Reply, trace: list[Call] | None) -> ReplyMetadat
         scenario=scenario_of(reply.scenario),
         tool_trace=trace,
     )
+    if not reply.metadata_json:
+        return own
+    said: dict[str, msgspec.Raw] = msgspec.json.decode(reply.metadata_json, type=dict[str, msgspec.Raw])
+    added = {name: value for name, value in said.items() if name not in ReplyMetadata.__struct_fields__}
+    if not added:
+        return own
+    return msgspec.Raw(_encoder.encode(own)[:-1] + b"," + _encoder.encode(added)[1:])

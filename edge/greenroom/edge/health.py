@@ -16,6 +16,8 @@ from greenroom.edge.service import Service
 State = Literal["healthy", "degraded", "unhealthy"]
 DEPENDENCIES = {"core": "", "database": "database", "agent": "agent"}
 """A name in the answer, and the service asked for over grpc.health.v1."""
+_ALL_AGENTS = "agents"
+"""Asked for when the agent is well: whether all of them are."""
 VITAL = frozenset({"core", "database"})
 CHECK_TIMEOUT = 1.0
 SLOW_SECONDS = 0.5
@@ -86,7 +88,10 @@ class HealthMonitor:
     async def _watch(self) -> None:
         while True:
             found = await asyncio.gather(*(self._ask(service) for service in DEPENDENCIES.values()))
-            self._states = dict(zip(DEPENDENCIES, found, strict=True))
+            states = dict(zip(DEPENDENCIES, found, strict=True))
+            if states["agent"] == "healthy" and await self._ask(_ALL_AGENTS) == "unhealthy":
+                states["agent"] = "degraded"
+            self._states = states
             self._usage.sample()
             self._looked.set()
             await asyncio.sleep(self._interval)

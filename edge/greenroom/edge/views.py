@@ -67,6 +67,7 @@ def turn(stored: session_pb2.Turn) -> dict[str, Any]:
         "tool_calls": [tool_call(one) for one in reply.tool_calls],
         "agent_confidence": reply.confidence if reply.HasField("confidence") else None,
         "evaluation_metadata": _free(reply.evaluation_json),
+        "reply_metadata": _free(reply.metadata_json),
         "history": HISTORIES.get(reply.history),
         "placed": stored.placed or None,
         "scenario": scenario_of(reply.scenario),

@@ -287,6 +287,7 @@ class Reply(_message.Message):
     DURATION_US_FIELD_NUMBER: _builtins.int
     REPLAYED_FIELD_NUMBER: _builtins.int
     USER_ID_FIELD_NUMBER: _builtins.int
+    METADATA_JSON_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     """The session, as given or as minted."""
     chat_id: _builtins.str
@@ -311,6 +312,8 @@ class Reply(_message.Message):
     """True when this reply was stored earlier and is returned again instead of a new run."""
     user_id: _builtins.str
     """The user the session belongs to; empty for nobody."""
+    metadata_json: _builtins.str
+    """What the agent adds to the reply's metadata: a JSON object as text; empty for nothing."""
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
         """When the turn was committed."""
@@ -346,10 +349,11 @@ class Reply(_message.Message):
         duration_us: _builtins.int = ...,
         replayed: _builtins.bool = ...,
         user_id: _builtins.str = ...,
+        metadata_json: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "confidence", b"confidence", "created_at", b"created_at", "scenario", b"scenario", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "agent", b"agent", "chat_id", b"chat_id", "completion_id", b"completion_id", "confidence", b"confidence", "created_at", b"created_at", "duration_us", b"duration_us", "evaluation_json", b"evaluation_json", "history", b"history", "number", b"number", "replayed", b"replayed", "scenario", b"scenario", "session_id", b"session_id", "text", b"text", "tool_calls", b"tool_calls", "usage", b"usage", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "agent", b"agent", "chat_id", b"chat_id", "completion_id", b"completion_id", "confidence", b"confidence", "created_at", b"created_at", "duration_us", b"duration_us", "evaluation_json", b"evaluation_json", "history", b"history", "metadata_json", b"metadata_json", "number", b"number", "replayed", b"replayed", "scenario", b"scenario", "session_id", b"session_id", "text", b"text", "tool_calls", b"tool_calls", "usage", b"usage", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__confidence: _TypeAlias = _typing.Literal["confidence"]  # noqa: Y015
     _WhichOneofArgType__confidence: _TypeAlias = _typing.Literal["_confidence", b"_confidence"]  # noqa: Y015

@@ -91,6 +91,7 @@ TURN_COLUMNS = (
     "waited_us",
     "ran_us",
     "inputs_hash",
+    "reply_metadata",
     "changes",
 )
 USER_COLUMNS = ("namespace", "user_id", "created_at", "metadata", "profile")
@@ -234,6 +235,7 @@ def turn_row(session_key: int, turn: TurnRecord) -> tuple[Any, ...]:
         turn.waited_us,
         turn.ran_us,
         "" if turn.inputs_hash is None else bytearray(turn.inputs_hash),
+        turn.reply_metadata_json,
         _to_json(turn.changes),
     )
 
@@ -276,7 +278,8 @@ def read_turn(row: Row) -> TurnRecord:
         waited_us=row[33],
         ran_us=row[34],
         inputs_hash=row[35] or None,
-        changes=() if row[36] == "[]" else _decode_changes(row[36]),
+        reply_metadata_json=row[36],
+        changes=() if row[37] == "[]" else _decode_changes(row[37]),
     )
 
 

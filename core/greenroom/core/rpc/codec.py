@@ -136,6 +136,8 @@ def write_reply(proto: turn_pb2.Reply, session: SessionRecord, turn: TurnRecord,
     if turn.confidence is not None:
         proto.confidence = turn.confidence
     proto.evaluation_json = turn.evaluation_json
+    if turn.reply_metadata_json != "{}":
+        proto.metadata_json = turn.reply_metadata_json
     proto.number = turn.number
     proto.history = cast("turn_pb2.History.ValueType", turn.history)  # the same numbers; a test holds them together
     write_scenario(proto.scenario, turn.scenario, turn.scenario_applied)

@@ -1,4 +1,5 @@
-"""`grpc.health.v1`: "" for the whole, `database` and `agent` for what it depends on (HEALTH-02..04)."""
+"""`grpc.health.v1`: "" for the whole, `database` and `agent` for what it depends on, `agents` for
+whether each of them is well (HEALTH-02..04)."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -30,6 +31,7 @@ class HealthService(health_pb2_grpc.HealthServicer):
         self._checks: dict[str, Callable[[], Awaitable[bool]]] = {
             "database": self._database,
             "agent": self._agent,
+            "agents": self._agents,
             **dict.fromkeys(("", *SERVICES), self._whole),
         }
 
@@ -65,4 +67,9 @@ class HealthService(health_pb2_grpc.HealthServicer):
         return (await self._core.store.health()).status != "unhealthy"
 
     async def _agent(self) -> bool:
-        return not self._runner.draining
+        """Whether there is one that can reply."""
+        agents = self._core.agents
+        return not self._runner.draining and any(not problem for problem in agents.problems())
+
+    async def _agents(self) -> bool:
+        return not self._runner.draining and not any(self._core.agents.problems())

@@ -7,7 +7,7 @@ from greenroom.core.plain import to_json
 from greenroom.core.scenario_files.mistake import Place, dotted, meant, shown
 from greenroom.core.scenario_files.sources import Document
 from greenroom.core.scenario_files.written import InPart, RegexPart, RulePart, WrittenScenario
-from greenroom.core.schema import InvalidArguments, Signature
+from greenroom.core.schema import InvalidArguments, ToolSignature
 from greenroom.core.script import Among, Condition, Equal, Fails, Found, Returns, Rule, TimesOut, equal
 from greenroom.core.tools import Tool
 
@@ -60,7 +60,7 @@ def _check_arguments(args: Mapping[str, Any], tool: Tool[..., Any], document: Do
             _check_value(signature, name, condition, document, (*place, name))
 
 
-def _check_value(signature: Signature, name: str, value: Any, document: Document, place: Place) -> None:
+def _check_value(signature: ToolSignature, name: str, value: Any, document: Document, place: Place) -> None:
     try:
         taken = signature.taken(name, value)
     except InvalidArguments as error:

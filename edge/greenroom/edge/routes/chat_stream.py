@@ -55,7 +55,7 @@ class Chunk(msgspec.Struct, omit_defaults=True, kw_only=True):
     session_id: str
     chat_id: str
     usage: ReplyUsage | None = None
-    metadata: ReplyMetadata | None = None
+    metadata: ReplyMetadata | msgspec.Raw | None = None
     evaluation_metadata: msgspec.Raw | None = None
 
 
