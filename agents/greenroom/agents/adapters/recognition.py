@@ -1,0 +1,46 @@
+"""Which adapter serves an object, told by where its classes come from. No framework is imported to find out."""
+
+import importlib
+from dataclasses import dataclass
+from types import ModuleType
+
+from greenroom.sdk import Agent, AgentError
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """Objects of one class, or of what derives from it, and the adapter that serves them."""
+
+    package: str
+    """Where the class is defined: this package, or one below it."""
+    class_name: str
+    module: str
+    """The adapter's, in this package."""
+    adapter: str
+
+    def has(self, cls: type) -> bool:
+        return cls.__name__ == self.class_name and f"{cls.__module__}.".startswith(f"{self.package}.")
+
+
+KINDS: tuple[Kind, ...] = ()
+
+
+def adapt(target: object, name: str) -> Agent | None:
+    """The agent that serves a framework's object; None when no adapter knows it. Raises `AgentError` when it cannot be
+    served as it is."""
+    for cls in type(target).__mro__:
+        for kind in KINDS:
+            if kind.has(cls):
+                adapter = getattr(importlib.import_module(f"{__package__}.{kind.module}"), kind.adapter)
+                agent: Agent = adapter(target, name=name)
+                return agent
+    return None
+
+
+def import_with_extra(module: str, extra: str) -> ModuleType:
+    """An adapter's own module that imports its framework. Raises `AgentError`, which names the extra, where that is not
+    installed."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as missing:
+        raise AgentError(f"{missing.name} is not installed: pip install 'greenroom[{extra}]'") from missing

@@ -1,0 +1,91 @@
+"""A framework's tools, run through the turn's toolbox: scenarios script them, their timeouts, worlds and evidence hold."""
+
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic_core import to_jsonable_python
+
+from greenroom.sdk import AgentError, Tool, Turn
+
+Run = Callable[[dict[str, Any]], Awaitable[Any]]
+"""Runs a framework's tool on some arguments. What it returns is the framework's own: any object."""
+
+
+@dataclass(slots=True)
+class _Running:
+    """A call that a framework has begun, on its way through the toolbox."""
+
+    run: Run
+    value: Any = None
+    ran: bool = False
+    """Whether `value` is what the tool gave; a scenario may have answered in its place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scripted:
+    """What a scenario had a tool answer, as JSON: the framework's tool did not run."""
+
+    value: Any
+
+
+_turn: ContextVar[Turn | None] = ContextVar("greenroom_turn", default=None)
+_running: ContextVar[_Running | None] = ContextVar("greenroom_running", default=None)
+
+
+def current_turn() -> Turn:
+    """The turn that a framework's code runs for: `current_turn().world` is the session's own world. Raises `AgentError`
+    outside a turn."""
+    turn = _turn.get()
+    if turn is None:
+        raise AgentError("current_turn() is for code that runs within a turn of an adapted agent")
+    return turn
+
+
+@contextmanager
+def serving(turn: Turn) -> Iterator[None]:
+    """Makes it the current turn."""
+    token = _turn.set(turn)
+    try:
+        yield
+    finally:
+        _turn.reset(token)
+
+
+def framework_tool(name: str, alone: Run, *, description: str, parameters: Mapping[str, Any]) -> Tool[..., Any]:
+    """A framework's tool as one of the agent's. `alone` runs it where no framework has called it (a process elsewhere may,
+    by the turn's token); it is not asked when the call comes by `run_in_turn`."""
+
+    async def function(arguments: dict[str, Any], turn: Turn) -> Any:
+        running = _running.get()
+        if running is None:
+            with serving(turn):
+                return as_json(await alone(arguments))
+        token = _running.set(None)  # what the tool itself calls is another call
+        try:
+            running.value = await running.run(arguments)
+        finally:
+            _running.reset(token)
+        running.ran = True
+        return as_json(running.value)
+
+    return Tool.described(name, function, description=description, parameters=parameters)
+
+
+async def run_in_turn(turn: Turn, tool: Tool[..., Any], arguments: Mapping[str, Any], run: Run) -> Any:
+    """Runs a call that the framework has begun, through the turn's toolbox. Returns what `run` returned, or `Scripted`.
+    Raises `ToolFailed`, from what the tool itself raised, if it ran."""
+    running = _Running(run)
+    token = _running.set(running)
+    try:
+        result = await turn.call(tool, **arguments)
+    finally:
+        _running.reset(token)
+    return running.value if running.ran else Scripted(result)
+
+
+def as_json(value: Any) -> Any:
+    """A framework's value as JSON: models and data classes as objects, what has no such form as its text."""
+    return to_jsonable_python(value, fallback=str, bytes_mode="base64", inf_nan_mode="null")
