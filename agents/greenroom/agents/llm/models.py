@@ -1,0 +1,105 @@
+"""Models, opened: their clients with pools of connections, which all turns share."""
+
+import os
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic_ai.exceptions import UserError
+from pydantic_ai.models import Model, infer_model
+from pydantic_ai.profiles.openai import OpenAIModelProfile
+
+from greenroom.agents.llm.options import Endpoint
+from greenroom.sdk import AgentError
+
+_KEYS = {
+    "openai": ("OPENAI_API_KEY",),
+    "anthropic": ("ANTHROPIC_API_KEY",),
+    "google": ("GOOGLE_API_KEY", "GEMINI_API_KEY"),
+}
+
+_NO_KEY = "no-key"
+"""Sent where an endpoint needs none: the clients insist on having one."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenModel:
+    """A model that can be asked. `name` is what the agent's author calls it."""
+
+    name: str
+    model: Model[Any]
+
+
+async def open_model(asked: "Endpoint | Model[Any]", stack: AsyncExitStack) -> OpenModel:
+    """Opens a model until the stack is closed. Raises `AgentError` where it cannot be had, or its key is not set."""
+    if isinstance(asked, Model):
+        await stack.enter_async_context(asked)
+        return OpenModel(f"{asked.system}:{asked.model_name}", asked)
+    provider, _, name = asked.model.partition(":")
+    try:
+        opener = _OPENERS.get(provider)
+        model = _inferred(asked) if opener is None else opener(name, asked, stack)
+    except (UserError, ImportError) as problem:
+        raise AgentError(f"model {asked.model}: {problem}") from None
+    await stack.enter_async_context(model)
+    return OpenModel(asked.model, model)
+
+
+def _openai(name: str, asked: Endpoint, stack: AsyncExitStack) -> Model[Any]:
+    from openai import AsyncOpenAI  # noqa: PLC0415  # of the providers only those are imported that are used
+    from pydantic_ai.models.openai import OpenAIChatModel  # noqa: PLC0415
+    from pydantic_ai.providers.openai import OpenAIProvider  # noqa: PLC0415
+    from pydantic_ai.providers.openai_compatible import OpenAICompatibleProvider  # noqa: PLC0415
+
+    # Without retries of its own, here and below: the agent's are bounded by the turn's time.
+    client = AsyncOpenAI(api_key=_key("openai", asked), base_url=asked.base_url or None, max_retries=0)
+    stack.push_async_callback(client.close)
+    profile = OpenAIModelProfile(openai_chat_streaming_requires_finish_reason=True)
+    if not asked.base_url:
+        return OpenAIChatModel(name, provider=OpenAIProvider(openai_client=client), profile=profile)
+    profile["openai_chat_supports_max_completion_tokens"] = False  # they all know `max_tokens`
+    provider = OpenAICompatibleProvider("openai-compatible", openai_client=client)
+    return OpenAIChatModel(name, provider=provider, profile=profile)
+
+
+def _anthropic(name: str, asked: Endpoint, stack: AsyncExitStack) -> Model[Any]:
+    from anthropic import AsyncAnthropic  # noqa: PLC0415
+    from pydantic_ai.models.anthropic import AnthropicModel  # noqa: PLC0415
+    from pydantic_ai.providers.anthropic import AnthropicProvider  # noqa: PLC0415
+
+    client = AsyncAnthropic(api_key=_key("anthropic", asked), base_url=asked.base_url or None, max_retries=0)
+    stack.push_async_callback(client.close)
+    return AnthropicModel(name, provider=AnthropicProvider(anthropic_client=client))
+
+
+def _google(name: str, asked: Endpoint, stack: AsyncExitStack) -> Model[Any]:
+    from pydantic_ai.models.google import GoogleModel  # noqa: PLC0415
+    from pydantic_ai.providers.google import GoogleProvider  # noqa: PLC0415
+
+    provider = GoogleProvider(api_key=_key("google", asked), base_url=asked.base_url or None)
+    return GoogleModel(name, provider=provider)
+
+
+_OPENERS: Mapping[str, Callable[[str, Endpoint, AsyncExitStack], Model[Any]]] = {
+    "openai": _openai,
+    "anthropic": _anthropic,
+    "google": _google,
+}
+
+
+def _inferred(asked: Endpoint) -> Model[Any]:
+    """A model of another of pydantic-ai's providers, which finds its address and key by itself."""
+    if asked.base_url or asked.api_key_env:
+        raise AgentError(f"model {asked.model}: base_url and api_key_env are for {', '.join(_OPENERS)}")
+    return infer_model(asked.model)
+
+
+def _key(provider: str, asked: Endpoint) -> str:
+    names = (asked.api_key_env,) if asked.api_key_env else _KEYS[provider]
+    if asked.base_url and not asked.api_key_env:
+        return _NO_KEY
+    key = next((value for name in names if (value := os.environ.get(name))), "")
+    if not key:
+        raise AgentError(f"model {asked.model}: the environment variable {names[0]} is not set")
+    return key

@@ -1,0 +1,105 @@
+"""The `[llm]` table of an agent file."""
+
+import difflib
+import importlib
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ConfigDict, ValidationError
+
+from greenroom.agents.llm.agent import LlmAgent
+from greenroom.agents.llm.options import PATTERNS, Address, LlmOptions, ModelName
+from greenroom.sdk import AgentError, Tool
+
+
+class _Table(LlmOptions):
+    """What may stand in it: the options, and what else makes an agent. Paths are relative to the file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: ModelName
+    base_url: Address = ""
+    api_key_env: str = ""
+    name: str = "llm"
+    instructions: str = ""
+    instructions_file: str = ""
+    tools: tuple[str, ...] = ()
+    world: str | None = None
+    scenarios: str | None = None
+
+
+def read_llm(settings: Mapping[str, Any], folder: Path) -> LlmAgent:
+    """The agent that a table describes. `folder` is the file's. Raises `AgentError` with every mistake in it, one a line."""
+    table = _checked(settings)
+    options = {name: value for name in LlmOptions.model_fields if (value := getattr(table, name)) is not None}
+    return LlmAgent(
+        table.name,
+        model=table.model,
+        base_url=table.base_url,
+        api_key_env=table.api_key_env,
+        options=LlmOptions(**options),
+        instructions=_instructions(table, folder),
+        tools=list(_tools(table.tools, folder)),
+        world=None if table.world is None else folder / table.world,
+        scenarios=None if table.scenarios is None else folder / table.scenarios,
+    )
+
+
+def _checked(settings: Mapping[str, Any]) -> _Table:
+    if "api_key" in settings:
+        raise AgentError(
+            "llm.api_key: a key is no part of a file; api_key_env names the environment variable that has it"
+        )
+    try:
+        return _Table.model_validate(dict(settings))
+    except ValidationError as error:
+        raise AgentError("\n".join(map(_mistake, error.errors()))) from None
+
+
+def _mistake(mistake: Any) -> str:
+    field = ".".join(map(str, mistake["loc"]))
+    match mistake["type"]:
+        case "extra_forbidden":
+            near = difflib.get_close_matches(field, _Table.model_fields, n=1)
+            known = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(_Table.model_fields))}"
+            return f"llm.{field}: there is no such setting; {known}"
+        case "missing":
+            return f'llm.{field} is missing; for instance {field} = "openai:gpt-5-mini"'
+        case "string_pattern_mismatch":
+            return f"llm.{field}: {PATTERNS[str(mistake['loc'][-1])]}, not {mistake['input']!r}"
+        case _:
+            return f"llm.{field}: {mistake['msg']}, not {mistake['input']!r}"
+
+
+def _instructions(table: _Table, folder: Path) -> str:
+    if not table.instructions_file:
+        return table.instructions
+    if table.instructions:
+        raise AgentError("llm.instructions_file: there are instructions already; keep one of the two")
+    try:
+        return (folder / table.instructions_file).read_text(encoding="utf-8").strip()
+    except (OSError, ValueError) as problem:
+        why = problem.strerror if isinstance(problem, OSError) else problem
+        raise AgentError(f"llm.instructions_file: cannot read {table.instructions_file}: {why}") from None
+
+
+def _tools(names: Sequence[str], folder: Path) -> Iterator[Tool[..., Any]]:
+    """`module:attribute` is one tool, `module` all that are in it. Modules are looked for in the file's folder first."""
+    home = str(folder.resolve())
+    if names and home not in sys.path:
+        sys.path.insert(0, home)
+    for name in names:
+        module_name, _, attribute = name.partition(":")
+        try:
+            module = importlib.import_module(module_name)
+        except ModuleNotFoundError as missing:
+            raise AgentError(f"llm.tools: {name}: no module {missing.name} in {folder}") from None
+        there = {key: value for key, value in vars(module).items() if isinstance(value, Tool)}
+        if attribute and attribute not in there:
+            known = ", ".join(there) or "none; put @tool on the function"
+            raise AgentError(f"llm.tools: {name}: {module_name} has no tool {attribute}; it has {known}")
+        if not there:
+            raise AgentError(f"llm.tools: {name}: {module_name} has no tools; put @tool on its functions")
+        yield from [there[attribute]] if attribute else dict.fromkeys(there.values())
