@@ -21,6 +21,7 @@ from greenroom.core.records import Message
 from greenroom.core.request import TurnRequest
 from greenroom.core.rpc.callers import Authenticate
 from greenroom.core.rpc.server import CoreServer, Listeners
+from greenroom.core.scenario_files.sources import Source
 from greenroom.core.served import Served
 from greenroom.storage import open_store
 from greenroom.v1 import (
@@ -54,9 +55,17 @@ def database(folder: Path) -> str:
     return f"sqlite:///{folder}/core.db"
 
 
-def make_core(agent: Agent, store: Store, limits: Limits | None = None, **options: Any) -> Core:
+def make_core(
+    agent: Agent,
+    store: Store,
+    limits: Limits | None = None,
+    *,
+    sources: Sequence[Source] = (),
+    memory: bool = False,
+    **options: Any,
+) -> Core:
     limits = limits or Limits()
-    return Core(Agents([Served(agent, agent.name, limits)]), store, limits, **options)
+    return Core(Agents([Served(agent, agent.name, limits, sources, memory=memory)]), store, limits, **options)
 
 
 def conversation(*texts: str) -> list[turn_pb2.Message]:

@@ -142,6 +142,7 @@ def a_full_turn(number: int, text: str = ODD_TEXT, **fields: Any) -> TurnRecord:
         "prompt_tokens": 2**40,
         "completion_tokens": 3,
         "state_json": '{"seen":["é"]}',
+        "memory_json": '{"new":[{"key":"é"}]}',
         "changes": (change, Change("clock", None, None, '"\\u0000"')),
         "tool_calls": (call, call),
         "duration_us": 2**41,

@@ -117,7 +117,14 @@ class CoreProcess:
         settings = self._settings
         agent = load_agent(name)
         try:
-            return Served(agent, name, limits, scenario_sources(settings), strict=settings.scenarios_strict)
+            return Served(
+                agent,
+                name,
+                limits,
+                scenario_sources(settings),
+                strict=settings.scenarios_strict,
+                memory=settings.user_memory,
+            )
         except AgentError as problem:
             raise CannotStart(f"agent {name}: {problem}") from None
 

@@ -81,6 +81,8 @@ def _lines(scenario: Scenario, origin: Origin) -> Iterator[tuple[str, str, str]]
             yield f"{name}.{key}", json.dumps(value, ensure_ascii=False), origin.parts[f"{name}.{key}"]
     if scenario.instructions:
         yield "instructions", json.dumps(scenario.instructions, ensure_ascii=False), origin.parts["instructions"]
+    if scenario.memory is not None:
+        yield "memory", json.dumps(scenario.memory), origin.parts["memory"]
     for tool, rules in scenario.tools.items():
         for number, rule in enumerate(rules):
             yield f"tools.{tool}[{number}]", f"{_when(rule)}: {_then(rule)}", origin.parts[f"tools.{tool}"]

@@ -137,6 +137,11 @@ class Settings(BaseSettings):
     users_existing: Annotated[Literal["replace", "conflict"], _SERVE_CORE] = Field(
         "replace", description="What creating a user again with another body does: replace it, or answer 409."
     )
+    user_memory: Annotated[bool, _SERVE_CORE] = Field(
+        False,
+        description="Offer the agent what earlier sessions of the same user have left (docs/memory.md). A scenario's"
+        " `memory` wins.",
+    )
     evaluation_keys: Annotated[Words, _SERVE_CORE] = Field(
         tuple(DERIVED),
         description="What is derived into `evaluation_metadata` (docs/evaluation.md); `none` leaves it to the agent.",
@@ -167,6 +172,12 @@ class Settings(BaseSettings):
     turn_tool_calls: Annotated[Count, _SERVE_CORE] = Field(64, description="Tool calls of one turn.")
     tool_result_bytes: Annotated[Bytes, _SERVE_CORE] = Field(1024**2, description="Size of a tool's result.")
     reply_bytes: Annotated[Bytes, _SERVE_CORE] = Field(4 * 1024**2, description="Size of a reply.")
+    memory_facts: Annotated[Count, _SERVE_CORE] = Field(
+        100, description="Facts that a session may note of its user, and that a later one is told."
+    )
+    memory_bytes: Annotated[Bytes, _SERVE_CORE] = Field(
+        16 * 1024, description="Size of what a session notes of its user, and of what a later one is told."
+    )
     cache_bytes: Annotated[Bytes, _SERVE_CORE] = Field(
         64 * 1024**2, description="Sessions kept in memory between turns."
     )

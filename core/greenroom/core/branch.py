@@ -162,6 +162,7 @@ def size_of(turns: Iterable[TurnRecord]) -> int:
 
 def turn_bytes(turn: TurnRecord) -> int:
     size = _TURN_BYTES + len(turn.reply) + len(turn.state_json) + len(turn.metadata_json) + len(turn.evaluation_json)
+    size += len(turn.memory_json)
     for message in turn.messages:
         size += len(message.content or "")
     for change in turn.changes:

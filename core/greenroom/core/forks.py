@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from greenroom.core.evidence import without_memory
 from greenroom.core.records import SessionRecord, TurnRecord
 from greenroom.core.transcript import START, conversation_hash, rolled
 
@@ -21,9 +22,10 @@ def forked(session: SessionRecord, source: SessionRecord, path: Sequence[TurnRec
     )
 
 
-def copied_path(turns: Sequence[TurnRecord], into: SessionRecord) -> tuple[TurnRecord, ...]:
+def copied_path(turns: Sequence[TurnRecord], into: SessionRecord, *, same_user: bool = True) -> tuple[TurnRecord, ...]:
     """The turns as records of another session: numbered from 1, with attempt ids of their own, so that no repeated request
-    is taken for one of the other session's. `turns` begin at a start and have all their changes."""
+    is taken for one of the other session's. `turns` begin at a start and have all their changes. For another user they are
+    copied without what was known and noted of their own (CHAT-16)."""
     copied: list[TurnRecord] = []
     for number, turn in enumerate(turns, 1):
         inputs = (turn.metadata_json, turn.options_json, turn.context_json)
@@ -38,6 +40,8 @@ def copied_path(turns: Sequence[TurnRecord], into: SessionRecord) -> tuple[TurnR
                 request_hash=b"",
                 conversation_hash=conversation,
                 inputs_hash=inputs_hash,
+                memory_json=turn.memory_json if same_user else "",
+                seen_json=turn.seen_json if same_user else without_memory(turn.seen_json),
             )
         )
     return tuple(copied)

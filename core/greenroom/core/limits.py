@@ -29,5 +29,9 @@ class Limits:
     reply_bytes: int = 4 * 1024 * 1024
     metadata_bytes: int = 64 * 1024
     options_bytes: int = 1024 * 1024
+    memory_facts: int = 100
+    """Facts that a session may note of its user, and that a later one is told."""
+    memory_bytes: int = 16 * 1024
+    """What a session may note of its user, and what a later one is told."""
     cache_bytes: int = 64 * 1024 * 1024
     """Sessions kept in memory between turns; what is dropped is read again."""

@@ -17,6 +17,7 @@ from greenroom.core.records import (
     FailedTurn,
     Page,
     Path,
+    Remembered,
     SessionRecord,
     Snapshot,
     TurnCommit,
@@ -174,6 +175,23 @@ class MemoryStore:
             if idempotency_key and turn.idempotency_key == idempotency_key and turn.created_at >= since
         ]
         return max(found, key=lambda pair: pair[1].created_at, default=None)
+
+    async def load_memories(self, session: SessionRecord, most: int) -> Sequence[Remembered]:
+        whose = session.namespace, session.user_id, session.agent
+        theirs = sorted(
+            (
+                entry
+                for entry in self._sessions.values()
+                if (other := entry.session).key != session.key
+                and (other.namespace, other.user_id, other.agent) == whose
+            ),
+            key=lambda entry: -entry.session.key,
+        )
+        return [
+            Remembered(entry.session.key, entry.session.session_id, turn.memory_json, turn.created_at)
+            for entry in theirs[:most]
+            if (turn := entry.turns.get(entry.session.head)) is not None and turn.memory_json
+        ]
 
     async def record_failure(self, failed: FailedTurn) -> None:
         self._failures.append(failed)

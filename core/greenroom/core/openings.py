@@ -58,7 +58,8 @@ class Openings:
             return known, False
         path = (await self._store.load_path(source, number, whole=True)).turns
         session = forked(new_session(opening, source.agent, source.start), source, path)
-        return await self._insert(opening, session, await self._user(opening), copied_path(path, session))
+        turns = copied_path(path, session, same_user=session.user_id == source.user_id)
+        return await self._insert(opening, session, await self._user(opening), turns)
 
     def _opening(self, principal: Principal, session_id: str, user_id: str, metadata_json: str) -> Opening:
         return Opening(

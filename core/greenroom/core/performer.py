@@ -14,6 +14,7 @@ from greenroom.core.errors import AgentDown, AgentFailed, GreenroomError, LimitE
 from greenroom.core.parts import Parts
 from greenroom.core.plain import size_of, to_json, well_formed
 from greenroom.core.plan import Outcome, Plan, set_scene
+from greenroom.core.recall import Recall
 from greenroom.core.records import FailedTurn, ToolCallRecord
 from greenroom.core.served import Served
 from greenroom.core.transcript import spoken
@@ -31,6 +32,7 @@ class Performer:
         self._limits = parts.limits
         self._evaluation = parts.evaluation
         self._tracer = parts.tracer
+        self._recall = Recall(parts.store, parts.limits)
 
     async def perform(self, plan: Plan, arrived: int) -> Outcome:
         """What the turn came to. Raises a `GreenroomError`; the attempt is then kept as evidence. `arrived`: when its
@@ -55,7 +57,8 @@ class Performer:
         time_left = limits.turn_timeout
         if request.timeout is not None:
             time_left = min(time_left, request.timeout - waited / 1e9)
-        scene = set_scene(plan, served.agent, scenario, time_left)
+        memory = await self._recall.of(plan) if served.remembers(scenario) and plan.session.user_id else None
+        scene = set_scene(plan, served.agent, scenario, time_left, memory)
         span = None
         if self._tracer is not None:
             whose = (served.id, served.agent.name, scene.session_id, scene.number)
@@ -80,8 +83,9 @@ class Performer:
                 metadata_json=metadata,
                 tool_calls=calls,
                 state_json=state,
+                memory_json=_noted(plan) if memory is None else turn.notes_after(reply.text),
                 changes=turn.world_turn.changes(),
-                seen_json=seen_json(scene, scenario.instructions),
+                seen_json=seen_json(scene, scenario.instructions, "" if memory is None else turn.seen_of_memory()),
                 prompt_tokens=prompt_tokens(plan, scene) if used is None else used.prompt_tokens,
                 completion_tokens=usage.of_reply(reply.text) if used is None else used.completion_tokens,
                 waited_us=waited // 1000,
@@ -147,7 +151,13 @@ def prompt_tokens(plan: Plan, scene: Scene) -> int:
     return system + plan.tokens
 
 
-def seen_json(scene: Scene, scenario_instructions: str) -> str:
+def _noted(plan: Plan) -> str:
+    """What the path had noted before memory was switched off."""
+    last = plan.branch.last
+    return last.memory_json if last is not None else ""
+
+
+def seen_json(scene: Scene, scenario_instructions: str, memory: str = "") -> str:
     """What the agent saw beside the stored conversation and the context: see `TurnRecord.seen_json`."""
     parts = []
     instructions = [text for text in (scene.instructions, scenario_instructions) if text]
@@ -159,6 +169,8 @@ def seen_json(scene: Scene, scenario_instructions: str) -> str:
     if scene.carried and not is_stored(scene.carried, scene.past):
         seen = conversation_of(scene.carried, scene.past, scene.input)
         parts.append(f'"messages":{msgspec.json.encode(seen).decode()}')
+    if memory:
+        parts.append(f'"memory":{memory}')
     return f"{{{','.join(parts)}}}"
 
 

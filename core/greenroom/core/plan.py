@@ -32,6 +32,7 @@ from greenroom.core.request import Principal
 from greenroom.core.scenario import Scenario
 from greenroom.core.transcript import Carried, Exchange, Placed, Placement, hashes_after, user_key
 from greenroom.core.turn import Scene
+from greenroom.core.user_memory import Recollection
 from greenroom.core.world import WorldTurn
 
 
@@ -65,6 +66,8 @@ class Plan(msgspec.Struct):
     """What the turn is recognised by, when it is not the agent that opens."""
     tokens: int
     """Those of the path up to and with what the user just said, system texts left out."""
+    superseded: TurnRecord | None = None
+    """Where a session starts over: the first turn of the path that it leaves."""
 
     @property
     def recognised(self) -> Sequence[TurnRecord | None]:
@@ -138,6 +141,7 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     metadata_json: str
     tool_calls: tuple[ToolCallRecord, ...]
     state_json: str
+    memory_json: str
     changes: tuple[Change, ...]
     seen_json: str
     prompt_tokens: int
@@ -210,7 +214,7 @@ def adopt(exchanges: Sequence[Exchange], session: SessionRecord, branch: Branch,
     turns: list[TurnRecord] = []
     users, path = branch.hashes
     start = branch.start or session.start
-    state = branch.last.state_json if branch.last else "{}"
+    state, memory = (branch.last.state_json, branch.last.memory_json) if branch.last else ("{}", "")
     number = session.turn_count
     now = datetime.now(UTC)
     for exchange in exchanges:
@@ -233,13 +237,16 @@ def adopt(exchanges: Sequence[Exchange], session: SessionRecord, branch: Branch,
                 reply=exchange.reply,
                 history=History.ADOPTED,
                 state_json=state,
+                memory_json=memory,
                 created_at=now,
             )
         )
     return tuple(turns)
 
 
-def set_scene(plan: Plan, agent: Agent, scenario: Scenario, time_left: float) -> Scene:
+def set_scene(
+    plan: Plan, agent: Agent, scenario: Scenario, time_left: float, memory: Recollection | None = None
+) -> Scene:
     """What the agent gets to see and to hold."""
     request, session, user, last = plan.intake.request, plan.session, plan.user, plan.branch.last
     seed = turn_seed(scenario.id, session.session_id, plan.path_hash, plan.said)
@@ -267,6 +274,7 @@ def set_scene(plan: Plan, agent: Agent, scenario: Scenario, time_left: float) ->
         world=WorldTurn(Base(scenario.seed, plan.branch.overlay)),
         time_left=time_left,
         script=scenario.script(plan.depth + 1, plan.branch.calls),
+        memory=memory,
     )
 
 
@@ -339,6 +347,7 @@ def _turn_record(plan: Plan, outcome: Outcome, completion_id: str, duration_us: 
         prompt_tokens=outcome.prompt_tokens,
         completion_tokens=outcome.completion_tokens,
         state_json=outcome.state_json,
+        memory_json=outcome.memory_json,
         changes=outcome.changes,
         tool_calls=outcome.tool_calls,
         created_at=now,

@@ -97,6 +97,8 @@ class Planner:
         if known and not branch.path:
             record = self._begun(record, intake, user)
         plan = plan_turn(intake, Live(record, branch), placement, user, known=known, new_user=new_user)
+        if not branch.path and live.branch.path:
+            plan.superseded = live.branch.path[0]
         return self._within_bounds(plan)
 
     async def _plan_fork(self, intake: Intake, live: Live | None) -> Plan:

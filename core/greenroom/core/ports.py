@@ -9,6 +9,7 @@ from greenroom.core.records import (
     FailedTurn,
     Page,
     Path,
+    Remembered,
     SessionRecord,
     TurnCommit,
     TurnRecord,
@@ -109,6 +110,11 @@ class Store(Protocol):
         self, namespace: str, session_id: str, idempotency_key: str
     ) -> tuple[SessionRecord, TurnRecord] | None:
         """The turn stored under this key in the last 24 hours; `session_id` "" finds it in any session."""
+        ...
+
+    async def load_memories(self, session: SessionRecord, most: int) -> Sequence[Remembered]:
+        """What other sessions of its user with the same agent have noted: of the newest `most` of them those that have
+        noted anything."""
         ...
 
     async def record_failure(self, failed: FailedTurn) -> None:

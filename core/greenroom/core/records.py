@@ -131,12 +131,15 @@ class TurnRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Why it was placed where it stands: see `transcript.py`."""
     seen_json: str = "{}"
     """What the agent saw beside the path's messages and the context: {"instructions": […], "user": {"profile", "metadata"},
-    "messages": […]}, each where there is any; `messages` are the carried ones, where they differ from the path's."""
+    "messages": […], "memory": {"facts", "sessions"}}, each where there is any; `messages` are the carried ones, where they
+    differ from the path's, `memory` is what was known of the user: on a path's first turn, and where the agent asked for it."""
     scenario_applied: bool | None = None
     prompt_tokens: int = 0
     completion_tokens: int = 0
     state_json: str = "{}"
     """The agent's own state after this turn."""
+    memory_json: str = ""
+    """What the path has noted of its user up to and with this turn: see `notes.py`. "" where memory is off."""
     changes: tuple[Change, ...] = ()
     """The turn's exact effect on the world, in order; empty in a path's turns that its snapshot covers."""
     tool_calls: tuple[ToolCallRecord, ...] = ()
@@ -209,6 +212,22 @@ class Conversation(msgspec.Struct, frozen=True, gc=False):
     session: SessionRecord
     turn: int
     inputs_hash: bytes
+
+
+class Remembered(msgspec.Struct, frozen=True, gc=False):
+    """What a session has noted of its user, as its newest turn left it."""
+
+    key: int
+    """The session's own number."""
+    session_id: str
+    memory_json: str
+    """See `TurnRecord.memory_json`."""
+    at: datetime
+    """When that turn was committed."""
+
+    @property
+    def order(self) -> tuple[datetime, int]:
+        return self.at, self.key
 
 
 class FailedTurn(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -48,6 +48,8 @@ class Scenario:
     """Context for the agent, ahead of the request's own."""
     tools: Rules = field(default_factory=dict)
     """How tools behave that do not behave as they are."""
+    memory: bool | None = None
+    """Whether a session knows its user from earlier ones; None leaves it to the setting."""
     text: str = field(init=False)
     """As JSON, the starting world by its hash: what `Store.put_seed` keeps for the sessions that run in it."""
     sha: str = field(init=False)
@@ -64,7 +66,7 @@ class Scenario:
 
 def _resolved(scenario: Scenario) -> dict[str, Any]:
     clock = scenario.clock
-    return {
+    resolved = {
         "id": scenario.id,
         "title": scenario.title,
         "seed": scenario.seed.sha,
@@ -79,6 +81,11 @@ def _resolved(scenario: Scenario) -> dict[str, Any]:
         "instructions": scenario.instructions,
         "tools": msgspec.to_builtins(scenario.tools),
     }
+    if (
+        scenario.memory is not None
+    ):  # only then: a scenario that does not say it is the one that was stored before it could
+        resolved["memory"] = scenario.memory
+    return resolved
 
 
 def read_scenario(text: str, seed: Seed) -> Scenario:
@@ -99,6 +106,7 @@ def read_scenario(text: str, seed: Seed) -> Scenario:
         metadata=data["metadata"],
         instructions=data["instructions"],
         tools=msgspec.convert(data["tools"], dict[str, tuple[Rule, ...]]),
+        memory=data.get("memory"),
     )
 
 

@@ -30,17 +30,26 @@ _OLDER_KEPT = 32
 class Served:
     """One agent under its AGENT argument, its starting worlds read once. Raises `AgentError` for one that cannot be served.
 
-    `sources` are scenarios beside the agent's own. `strict`: an id that no scenario has is refused.
+    `sources` are scenarios beside the agent's own. `strict`: an id that no scenario has is refused. `memory`: where a
+    scenario says nothing of it, sessions know their user from earlier ones.
     """
 
     def __init__(
-        self, agent: Agent, agent_id: str, limits: Limits, sources: Sequence[Source] = (), *, strict: bool = False
+        self,
+        agent: Agent,
+        agent_id: str,
+        limits: Limits,
+        sources: Sequence[Source] = (),
+        *,
+        strict: bool = False,
+        memory: bool = False,
     ) -> None:
         check_tools(agent)
         self.agent = agent
         self.id = agent_id
         self._sources = sources
         self._strict = strict
+        self._memory = memory
         self.loaded: Loaded = load_scenarios(agent, sources, agent_id)
         """The scenarios as they were read last, with what was wrong."""
         # Apart, and as many as may be needed: agents that are plain functions wait in their threads for tools that need
@@ -104,6 +113,10 @@ class Served:
             )
         scenario = found or self.scenarios.default
         return Start(ScenarioRef(scenario.id, asked, found is not None), scenario.sha, scenario.seed.sha)
+
+    def remembers(self, scenario: Scenario) -> bool:
+        """Whether sessions in this scenario know their user from earlier ones (CHAT-16)."""
+        return self._memory if scenario.memory is None else scenario.memory
 
     async def scenario_of(self, start: Start, store: Store) -> Scenario:
         """The scenario of a start, which keeps the one it began with. Raises `StoreUnavailable`."""

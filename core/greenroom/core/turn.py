@@ -22,6 +22,7 @@ from greenroom.core.feed import Feed
 from greenroom.core.lazy import lazy
 from greenroom.core.ledger import WRITER, Writer, leave
 from greenroom.core.limits import Limits
+from greenroom.core.notes import notes_json
 from greenroom.core.plain import size_of, to_json
 from greenroom.core.records import Message, TurnRecord
 from greenroom.core.schema import Injectable
@@ -30,6 +31,7 @@ from greenroom.core.toolbox import OutsideCall, Toolbox
 from greenroom.core.tools import Tool, ToolFailed, User
 from greenroom.core.tracing import AgentSpan
 from greenroom.core.transcript import Exchange
+from greenroom.core.user_memory import Recollection, UserMemory
 from greenroom.core.world import World, WorldTurn
 
 T = TypeVar("T")
@@ -63,6 +65,8 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     time_left: float
     script: TurnScript | None = None
     """How the scenario has tools behave; nothing that the agent sees."""
+    memory: Recollection | None = None
+    """What is known of the user from earlier sessions; None where memory is off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +160,11 @@ class Turn(Injectable):
         return state
 
     @lazy
+    def memory(self) -> UserMemory:
+        """What is known of the user from earlier sessions; empty where memory is off, as it is by default (docs/memory.md)."""
+        return UserMemory(self.user, self.session_id, self.scene.memory)
+
+    @lazy
     def world(self) -> World:
         """The session's data: see `World`."""
         return self.world_turn.world
@@ -227,6 +236,19 @@ class Turn(Injectable):
         if self.feed is not None:
             self.feed.say(text)
 
+    def remember(self, text: str, key: str = "") -> None:
+        """Notes a fact about the user, for later sessions. It takes the place of an earlier one with the same key, or with
+        the same text where it has none. Committed with the turn; nothing is noted where memory is off."""
+        self.memory.remember(text, key)
+
+    def forget(self, key: str) -> None:
+        """Forgets the fact with this key (or with this text, where it has no key), whichever session noted it."""
+        self.memory.forget(key)
+
+    def summarise(self, text: str) -> None:
+        """Says what later sessions are to be told of this one, in place of how it began and ended. The latest holds."""
+        self.memory.summarise(text)
+
     async def keep_pace(self) -> None:
         """Returns when the reader of the stream has kept up with what was said; at once when nobody reads along."""
         if self.feed is not None:
@@ -250,6 +272,24 @@ class Turn(Injectable):
         if "token" in self.__dict__:
             self._tokens.pop(self.token, None)
         self.__dict__.pop("tools", None)  # it holds this turn
+
+    def notes_after(self, reply: str) -> str:
+        """What is noted of the user after this turn, as JSON text; "" where memory is off. Raises `LimitExceeded`."""
+        if self.scene.memory is None:
+            return ""
+        notes = self.memory.notes(reply)
+        if len(notes.all) > self.limits.memory_facts:
+            raise LimitExceeded(f"a session may remember {self.limits.memory_facts} facts at most")
+        if notes.size > self.limits.memory_bytes:
+            raise LimitExceeded(f"what a session remembers may be {self.limits.memory_bytes} bytes at most")
+        return notes_json(notes)
+
+    def seen_of_memory(self) -> str:
+        """What the agent saw of earlier sessions, as JSON text, where it is to be kept with the turn; else ""."""
+        memory = self.scene.memory
+        if memory is None:
+            return ""
+        return memory.known_json if memory.begins or self.memory.was_read else ""
 
     def state_after(self) -> str:
         """The state to store, as JSON text. Raises `WorldError` when it is no JSON object."""

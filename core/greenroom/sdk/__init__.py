@@ -17,11 +17,13 @@ async def reply(turn: Turn) -> Reply:
 
 from greenroom.core.agent import Agent, AgentError, AgentUnavailable, Reply, Usage
 from greenroom.core.conversation import Conversation
+from greenroom.core.notes import EarlierSession, Fact
 from greenroom.core.plain import WorldError
 from greenroom.core.records import Message
 from greenroom.core.toolbox import OutsideCall
 from greenroom.core.tools import Call, Tool, ToolError, ToolFailed, User, tool
 from greenroom.core.turn import Turn
+from greenroom.core.user_memory import UserMemory
 from greenroom.core.world import World
 
 __all__ = [
@@ -30,6 +32,8 @@ __all__ = [
     "AgentUnavailable",
     "Call",
     "Conversation",
+    "EarlierSession",
+    "Fact",
     "Message",
     "OutsideCall",
     "Reply",
@@ -39,6 +43,7 @@ __all__ = [
     "Turn",
     "Usage",
     "User",
+    "UserMemory",
     "World",
     "WorldError",
     "tool",

@@ -105,6 +105,11 @@ class Saw(BaseModel):
 
     system: list[str] = Field(description="The agent's own instructions, the scenario's, the context, in order.")
     user: JsonObject = Field(description="`profile` and `metadata`, the request's laid over the user's.")
+    memory: JsonObject | None = Field(
+        None,
+        description="What earlier sessions of the user had left: `facts` and `sessions`. Only where memory is on: on a"
+        " path's first turn, and where the agent asked for it.",
+    )
 
 
 class SawWhole(Saw):
@@ -137,6 +142,11 @@ class TurnRecord(BaseModel):
     usage: Usage
     metadata: JsonObject
     state: Any
+    noted: JsonObject | None = Field(
+        None,
+        description="What it noted of the user for later sessions: `facts`, `forgotten`, `summary`, each where there is"
+        " any.",
+    )
     changes: list[Change]
     request_id: str
 

@@ -52,6 +52,9 @@ def origin(stored: session_pb2.Origin) -> dict[str, Any]:
 def turn(stored: session_pb2.Turn) -> dict[str, Any]:
     """SESSION-01: everything that is known of a turn."""
     reply = stored.reply
+    saw: dict[str, Any] = {"system": list(stored.system), "user": _free(stored.user_json)}
+    if stored.known_json:
+        saw["memory"] = _free(stored.known_json)
     return {
         "turn": stored.number,
         "parent": stored.parent,
@@ -71,11 +74,12 @@ def turn(stored: session_pb2.Turn) -> dict[str, Any]:
         "history": HISTORIES.get(reply.history),
         "placed": stored.placed or None,
         "scenario": scenario_of(reply.scenario),
-        "saw": {"system": list(stored.system), "user": _free(stored.user_json)},
+        "saw": saw,
         "options": _free(stored.options_json),
         "usage": usage_of(reply),
         "metadata": _free(stored.metadata_json),
         "state": _free(stored.state_json, "null"),
+        **({"noted": _free(stored.noted_json)} if stored.noted_json else {}),
         "changes": [change(one) for one in stored.changes],
         "request_id": stored.request_id,
     }

@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from greenroom.v1 import turn_pb2 as greenroom_dot_v1_dot_turn__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1agreenroom/v1/session.proto\x12\x0cgreenroom.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17greenroom/v1/turn.proto\"\xff\x02\n\x07Session\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63hat_id\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\r\n\x05\x61gent\x18\x04 \x01(\t\x12.\n\ncreated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tclosed_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nturn_count\x18\x08 \x01(\x03\x12\x0c\n\x04head\x18\t \x01(\x03\x12\x17\n\x0ftranscript_mode\x18\n \x01(\x08\x12\x15\n\rmetadata_json\x18\x0b \x01(\t\x12(\n\x08scenario\x18\x0c \x01(\x0b\x32\x16.greenroom.v1.Scenario\x12$\n\x06origin\x18\r \x01(\x0b\x32\x14.greenroom.v1.Origin\"8\n\x06Origin\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x11\n\x04turn\x18\x02 \x01(\x03H\x00\x88\x01\x01\x42\x07\n\x05_turn\"\xa4\x03\n\x04Turn\x12\x0e\n\x06number\x18\x01 \x01(\x03\x12\x0e\n\x06parent\x18\x02 \x01(\x03\x12\x12\n\nsuperseded\x18\x03 \x01(\x08\x12\x0f\n\x07\x61\x64opted\x18\x04 \x01(\x08\x12\'\n\x08messages\x18\x05 \x03(\x0b\x32\x15.greenroom.v1.Message\x12\"\n\x05reply\x18\x06 \x01(\x0b\x32\x13.greenroom.v1.Reply\x12\x15\n\rmetadata_json\x18\x07 \x01(\t\x12\x12\n\nrequest_id\x18\x08 \x01(\t\x12\x12\n\nstate_json\x18\t \x01(\t\x12%\n\x07\x63hanges\x18\n \x03(\x0b\x32\x14.greenroom.v1.Change\x12\x0e\n\x06placed\x18\x0b \x01(\t\x12\x0e\n\x06system\x18\x0c \x03(\t\x12\x11\n\tuser_json\x18\r \x01(\t\x12\x14\n\x0coptions_json\x18\x0e \x01(\t\x12\x11\n\twaited_us\x18\x0f \x01(\x03\x12\x0e\n\x06ran_us\x18\x10 \x01(\x03\x12\x13\n\x0bretry_count\x18\x11 \x01(\r\x12#\n\x04seen\x18\x12 \x03(\x0b\x32\x15.greenroom.v1.Message\"\xd9\x01\n\nFailedTurn\x12-\n\tfailed_at\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\x12\'\n\x08messages\x18\x04 \x03(\x0b\x32\x15.greenroom.v1.Message\x12*\n\ntool_calls\x18\x05 \x03(\x0b\x32\x16.greenroom.v1.ToolCall\x12\x12\n\nrequest_id\x18\x06 \x01(\t\x12\x13\n\x0b\x64uration_us\x18\x07 \x01(\x03\"\x87\x01\n\x14\x43reateSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x15\n\rmetadata_json\x18\x03 \x01(\t\x12$\n\x06origin\x18\x04 \x01(\x0b\x32\x14.greenroom.v1.Origin\x12\r\n\x05\x61gent\x18\x05 \x01(\t\"P\n\x15\x43reateSessionResponse\x12&\n\x07session\x18\x01 \x01(\x0b\x32\x15.greenroom.v1.Session\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x08\"8\n\x11GetSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63hat_id\x18\x02 \x01(\t\"<\n\x12GetSessionResponse\x12&\n\x07session\x18\x01 \x01(\x0b\x32\x15.greenroom.v1.Session\"M\n\x13ListSessionsRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"X\n\x14ListSessionsResponse\x12\'\n\x08sessions\x18\x01 \x03(\x0b\x32\x15.greenroom.v1.Session\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"4\n\x0eGetTurnRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x03\"3\n\x0fGetTurnResponse\x12 \n\x04turn\x18\x01 \x01(\x0b\x32\x12.greenroom.v1.Turn\"M\n\x10ListTurnsRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"y\n\x11ListTurnsResponse\x12!\n\x05turns\x18\x01 \x03(\x0b\x32\x12.greenroom.v1.Turn\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12(\n\x06\x66\x61iled\x18\x03 \x03(\x0b\x32\x18.greenroom.v1.FailedTurn\"g\n\x0fGetWorldRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x11\n\x04turn\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x16\n\tfrom_turn\x18\x03 \x01(\x03H\x01\x88\x01\x01\x42\x07\n\x05_turnB\x0c\n\n_from_turn\"t\n\x10GetWorldResponse\x12%\n\x04head\x18\x01 \x01(\x0b\x32\x17.greenroom.v1.WorldHead\x12\x12\n\nworld_json\x18\x02 \x01(\x0c\x12%\n\x07\x63hanges\x18\x03 \x03(\x0b\x32\x14.greenroom.v1.Change\"=\n\tWorldHead\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0c\n\x04turn\x18\x02 \x01(\x03\x12\x0e\n\x06sha256\x18\x03 \x01(\t\")\n\x13\x43loseSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\">\n\x14\x43loseSessionResponse\x12&\n\x07session\x18\x01 \x01(\x0b\x32\x15.greenroom.v1.Session\"*\n\x14\x44\x65leteSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\"\x17\n\x15\x44\x65leteSessionResponse2\xa6\x05\n\x0eSessionService\x12X\n\rCreateSession\x12\".greenroom.v1.CreateSessionRequest\x1a#.greenroom.v1.CreateSessionResponse\x12O\n\nGetSession\x12\x1f.greenroom.v1.GetSessionRequest\x1a .greenroom.v1.GetSessionResponse\x12U\n\x0cListSessions\x12!.greenroom.v1.ListSessionsRequest\x1a\".greenroom.v1.ListSessionsResponse\x12\x46\n\x07GetTurn\x12\x1c.greenroom.v1.GetTurnRequest\x1a\x1d.greenroom.v1.GetTurnResponse\x12L\n\tListTurns\x12\x1e.greenroom.v1.ListTurnsRequest\x1a\x1f.greenroom.v1.ListTurnsResponse\x12K\n\x08GetWorld\x12\x1d.greenroom.v1.GetWorldRequest\x1a\x1e.greenroom.v1.GetWorldResponse0\x01\x12U\n\x0c\x43loseSession\x12!.greenroom.v1.CloseSessionRequest\x1a\".greenroom.v1.CloseSessionResponse\x12X\n\rDeleteSession\x12\".greenroom.v1.DeleteSessionRequest\x1a#.greenroom.v1.DeleteSessionResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1agreenroom/v1/session.proto\x12\x0cgreenroom.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17greenroom/v1/turn.proto\"\xff\x02\n\x07Session\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63hat_id\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\r\n\x05\x61gent\x18\x04 \x01(\t\x12.\n\ncreated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tclosed_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nturn_count\x18\x08 \x01(\x03\x12\x0c\n\x04head\x18\t \x01(\x03\x12\x17\n\x0ftranscript_mode\x18\n \x01(\x08\x12\x15\n\rmetadata_json\x18\x0b \x01(\t\x12(\n\x08scenario\x18\x0c \x01(\x0b\x32\x16.greenroom.v1.Scenario\x12$\n\x06origin\x18\r \x01(\x0b\x32\x14.greenroom.v1.Origin\"8\n\x06Origin\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x11\n\x04turn\x18\x02 \x01(\x03H\x00\x88\x01\x01\x42\x07\n\x05_turn\"\xcc\x03\n\x04Turn\x12\x0e\n\x06number\x18\x01 \x01(\x03\x12\x0e\n\x06parent\x18\x02 \x01(\x03\x12\x12\n\nsuperseded\x18\x03 \x01(\x08\x12\x0f\n\x07\x61\x64opted\x18\x04 \x01(\x08\x12\'\n\x08messages\x18\x05 \x03(\x0b\x32\x15.greenroom.v1.Message\x12\"\n\x05reply\x18\x06 \x01(\x0b\x32\x13.greenroom.v1.Reply\x12\x15\n\rmetadata_json\x18\x07 \x01(\t\x12\x12\n\nrequest_id\x18\x08 \x01(\t\x12\x12\n\nstate_json\x18\t \x01(\t\x12%\n\x07\x63hanges\x18\n \x03(\x0b\x32\x14.greenroom.v1.Change\x12\x0e\n\x06placed\x18\x0b \x01(\t\x12\x0e\n\x06system\x18\x0c \x03(\t\x12\x11\n\tuser_json\x18\r \x01(\t\x12\x14\n\x0coptions_json\x18\x0e \x01(\t\x12\x11\n\twaited_us\x18\x0f \x01(\x03\x12\x0e\n\x06ran_us\x18\x10 \x01(\x03\x12\x13\n\x0bretry_count\x18\x11 \x01(\r\x12#\n\x04seen\x18\x12 \x03(\x0b\x32\x15.greenroom.v1.Message\x12\x12\n\nknown_json\x18\x13 \x01(\t\x12\x12\n\nnoted_json\x18\x14 \x01(\t\"\xd9\x01\n\nFailedTurn\x12-\n\tfailed_at\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\x12\'\n\x08messages\x18\x04 \x03(\x0b\x32\x15.greenroom.v1.Message\x12*\n\ntool_calls\x18\x05 \x03(\x0b\x32\x16.greenroom.v1.ToolCall\x12\x12\n\nrequest_id\x18\x06 \x01(\t\x12\x13\n\x0b\x64uration_us\x18\x07 \x01(\x03\"\x87\x01\n\x14\x43reateSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x15\n\rmetadata_json\x18\x03 \x01(\t\x12$\n\x06origin\x18\x04 \x01(\x0b\x32\x14.greenroom.v1.Origin\x12\r\n\x05\x61gent\x18\x05 \x01(\t\"P\n\x15\x43reateSessionResponse\x12&\n\x07session\x18\x01 \x01(\x0b\x32\x15.greenroom.v1.Session\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x08\"8\n\x11GetSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63hat_id\x18\x02 \x01(\t\"<\n\x12GetSessionResponse\x12&\n\x07session\x18\x01 \x01(\x0b\x32\x15.greenroom.v1.Session\"M\n\x13ListSessionsRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"X\n\x14ListSessionsResponse\x12\'\n\x08sessions\x18\x01 \x03(\x0b\x32\x15.greenroom.v1.Session\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"4\n\x0eGetTurnRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x03\"3\n\x0fGetTurnResponse\x12 \n\x04turn\x18\x01 \x01(\x0b\x32\x12.greenroom.v1.Turn\"M\n\x10ListTurnsRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"y\n\x11ListTurnsResponse\x12!\n\x05turns\x18\x01 \x03(\x0b\x32\x12.greenroom.v1.Turn\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12(\n\x06\x66\x61iled\x18\x03 \x03(\x0b\x32\x18.greenroom.v1.FailedTurn\"g\n\x0fGetWorldRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x11\n\x04turn\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x16\n\tfrom_turn\x18\x03 \x01(\x03H\x01\x88\x01\x01\x42\x07\n\x05_turnB\x0c\n\n_from_turn\"t\n\x10GetWorldResponse\x12%\n\x04head\x18\x01 \x01(\x0b\x32\x17.greenroom.v1.WorldHead\x12\x12\n\nworld_json\x18\x02 \x01(\x0c\x12%\n\x07\x63hanges\x18\x03 \x03(\x0b\x32\x14.greenroom.v1.Change\"=\n\tWorldHead\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0c\n\x04turn\x18\x02 \x01(\x03\x12\x0e\n\x06sha256\x18\x03 \x01(\t\")\n\x13\x43loseSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\">\n\x14\x43loseSessionResponse\x12&\n\x07session\x18\x01 \x01(\x0b\x32\x15.greenroom.v1.Session\"*\n\x14\x44\x65leteSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\"\x17\n\x15\x44\x65leteSessionResponse2\xa6\x05\n\x0eSessionService\x12X\n\rCreateSession\x12\".greenroom.v1.CreateSessionRequest\x1a#.greenroom.v1.CreateSessionResponse\x12O\n\nGetSession\x12\x1f.greenroom.v1.GetSessionRequest\x1a .greenroom.v1.GetSessionResponse\x12U\n\x0cListSessions\x12!.greenroom.v1.ListSessionsRequest\x1a\".greenroom.v1.ListSessionsResponse\x12\x46\n\x07GetTurn\x12\x1c.greenroom.v1.GetTurnRequest\x1a\x1d.greenroom.v1.GetTurnResponse\x12L\n\tListTurns\x12\x1e.greenroom.v1.ListTurnsRequest\x1a\x1f.greenroom.v1.ListTurnsResponse\x12K\n\x08GetWorld\x12\x1d.greenroom.v1.GetWorldRequest\x1a\x1e.greenroom.v1.GetWorldResponse0\x01\x12U\n\x0c\x43loseSession\x12!.greenroom.v1.CloseSessionRequest\x1a\".greenroom.v1.CloseSessionResponse\x12X\n\rDeleteSession\x12\".greenroom.v1.DeleteSessionRequest\x1a#.greenroom.v1.DeleteSessionResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,43 +38,43 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ORIGIN']._serialized_start=488
   _globals['_ORIGIN']._serialized_end=544
   _globals['_TURN']._serialized_start=547
-  _globals['_TURN']._serialized_end=967
-  _globals['_FAILEDTURN']._serialized_start=970
-  _globals['_FAILEDTURN']._serialized_end=1187
-  _globals['_CREATESESSIONREQUEST']._serialized_start=1190
-  _globals['_CREATESESSIONREQUEST']._serialized_end=1325
-  _globals['_CREATESESSIONRESPONSE']._serialized_start=1327
-  _globals['_CREATESESSIONRESPONSE']._serialized_end=1407
-  _globals['_GETSESSIONREQUEST']._serialized_start=1409
-  _globals['_GETSESSIONREQUEST']._serialized_end=1465
-  _globals['_GETSESSIONRESPONSE']._serialized_start=1467
-  _globals['_GETSESSIONRESPONSE']._serialized_end=1527
-  _globals['_LISTSESSIONSREQUEST']._serialized_start=1529
-  _globals['_LISTSESSIONSREQUEST']._serialized_end=1606
-  _globals['_LISTSESSIONSRESPONSE']._serialized_start=1608
-  _globals['_LISTSESSIONSRESPONSE']._serialized_end=1696
-  _globals['_GETTURNREQUEST']._serialized_start=1698
-  _globals['_GETTURNREQUEST']._serialized_end=1750
-  _globals['_GETTURNRESPONSE']._serialized_start=1752
-  _globals['_GETTURNRESPONSE']._serialized_end=1803
-  _globals['_LISTTURNSREQUEST']._serialized_start=1805
-  _globals['_LISTTURNSREQUEST']._serialized_end=1882
-  _globals['_LISTTURNSRESPONSE']._serialized_start=1884
-  _globals['_LISTTURNSRESPONSE']._serialized_end=2005
-  _globals['_GETWORLDREQUEST']._serialized_start=2007
-  _globals['_GETWORLDREQUEST']._serialized_end=2110
-  _globals['_GETWORLDRESPONSE']._serialized_start=2112
-  _globals['_GETWORLDRESPONSE']._serialized_end=2228
-  _globals['_WORLDHEAD']._serialized_start=2230
-  _globals['_WORLDHEAD']._serialized_end=2291
-  _globals['_CLOSESESSIONREQUEST']._serialized_start=2293
-  _globals['_CLOSESESSIONREQUEST']._serialized_end=2334
-  _globals['_CLOSESESSIONRESPONSE']._serialized_start=2336
-  _globals['_CLOSESESSIONRESPONSE']._serialized_end=2398
-  _globals['_DELETESESSIONREQUEST']._serialized_start=2400
-  _globals['_DELETESESSIONREQUEST']._serialized_end=2442
-  _globals['_DELETESESSIONRESPONSE']._serialized_start=2444
-  _globals['_DELETESESSIONRESPONSE']._serialized_end=2467
-  _globals['_SESSIONSERVICE']._serialized_start=2470
-  _globals['_SESSIONSERVICE']._serialized_end=3148
+  _globals['_TURN']._serialized_end=1007
+  _globals['_FAILEDTURN']._serialized_start=1010
+  _globals['_FAILEDTURN']._serialized_end=1227
+  _globals['_CREATESESSIONREQUEST']._serialized_start=1230
+  _globals['_CREATESESSIONREQUEST']._serialized_end=1365
+  _globals['_CREATESESSIONRESPONSE']._serialized_start=1367
+  _globals['_CREATESESSIONRESPONSE']._serialized_end=1447
+  _globals['_GETSESSIONREQUEST']._serialized_start=1449
+  _globals['_GETSESSIONREQUEST']._serialized_end=1505
+  _globals['_GETSESSIONRESPONSE']._serialized_start=1507
+  _globals['_GETSESSIONRESPONSE']._serialized_end=1567
+  _globals['_LISTSESSIONSREQUEST']._serialized_start=1569
+  _globals['_LISTSESSIONSREQUEST']._serialized_end=1646
+  _globals['_LISTSESSIONSRESPONSE']._serialized_start=1648
+  _globals['_LISTSESSIONSRESPONSE']._serialized_end=1736
+  _globals['_GETTURNREQUEST']._serialized_start=1738
+  _globals['_GETTURNREQUEST']._serialized_end=1790
+  _globals['_GETTURNRESPONSE']._serialized_start=1792
+  _globals['_GETTURNRESPONSE']._serialized_end=1843
+  _globals['_LISTTURNSREQUEST']._serialized_start=1845
+  _globals['_LISTTURNSREQUEST']._serialized_end=1922
+  _globals['_LISTTURNSRESPONSE']._serialized_start=1924
+  _globals['_LISTTURNSRESPONSE']._serialized_end=2045
+  _globals['_GETWORLDREQUEST']._serialized_start=2047
+  _globals['_GETWORLDREQUEST']._serialized_end=2150
+  _globals['_GETWORLDRESPONSE']._serialized_start=2152
+  _globals['_GETWORLDRESPONSE']._serialized_end=2268
+  _globals['_WORLDHEAD']._serialized_start=2270
+  _globals['_WORLDHEAD']._serialized_end=2331
+  _globals['_CLOSESESSIONREQUEST']._serialized_start=2333
+  _globals['_CLOSESESSIONREQUEST']._serialized_end=2374
+  _globals['_CLOSESESSIONRESPONSE']._serialized_start=2376
+  _globals['_CLOSESESSIONRESPONSE']._serialized_end=2438
+  _globals['_DELETESESSIONREQUEST']._serialized_start=2440
+  _globals['_DELETESESSIONREQUEST']._serialized_end=2482
+  _globals['_DELETESESSIONRESPONSE']._serialized_start=2484
+  _globals['_DELETESESSIONRESPONSE']._serialized_end=2507
+  _globals['_SESSIONSERVICE']._serialized_start=2510
+  _globals['_SESSIONSERVICE']._serialized_end=3188
 # @@protoc_insertion_point(module_scope)

@@ -152,6 +152,8 @@ class Turn(_message.Message):
     RAN_US_FIELD_NUMBER: _builtins.int
     RETRY_COUNT_FIELD_NUMBER: _builtins.int
     SEEN_FIELD_NUMBER: _builtins.int
+    KNOWN_JSON_FIELD_NUMBER: _builtins.int
+    NOTED_JSON_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     """Its number in the session, from 1, in commit order."""
     parent: _builtins.int
@@ -178,6 +180,14 @@ class Turn(_message.Message):
     """How long the agent ran, in microseconds."""
     retry_count: _builtins.int
     """How often its client had sent the request before."""
+    known_json: _builtins.str
+    """What was known of the user from earlier sessions, {"facts", "sessions"} as text: on a path's first turn, and where
+    the agent asked for it. Empty: nothing, or memory is off (docs/memory.md).
+    """
+    noted_json: _builtins.str
+    """What the turn noted of the user for later sessions, {"facts", "forgotten", "summary"} as text, each where there is
+    any. Empty: nothing.
+    """
     @_builtins.property
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[_turn_pb2.Message]:
         """The user's messages (and the system messages that came with them)."""
@@ -219,10 +229,12 @@ class Turn(_message.Message):
         ran_us: _builtins.int = ...,
         retry_count: _builtins.int = ...,
         seen: _abc.Iterable[_turn_pb2.Message] | None = ...,
+        known_json: _builtins.str = ...,
+        noted_json: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["reply", b"reply"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["adopted", b"adopted", "changes", b"changes", "messages", b"messages", "metadata_json", b"metadata_json", "number", b"number", "options_json", b"options_json", "parent", b"parent", "placed", b"placed", "ran_us", b"ran_us", "reply", b"reply", "request_id", b"request_id", "retry_count", b"retry_count", "seen", b"seen", "state_json", b"state_json", "superseded", b"superseded", "system", b"system", "user_json", b"user_json", "waited_us", b"waited_us"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adopted", b"adopted", "changes", b"changes", "known_json", b"known_json", "messages", b"messages", "metadata_json", b"metadata_json", "noted_json", b"noted_json", "number", b"number", "options_json", b"options_json", "parent", b"parent", "placed", b"placed", "ran_us", b"ran_us", "reply", b"reply", "request_id", b"request_id", "retry_count", b"retry_count", "seen", b"seen", "state_json", b"state_json", "superseded", b"superseded", "system", b"system", "user_json", b"user_json", "waited_us", b"waited_us"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -15,7 +15,7 @@ from greenroom.storage.tables import metadata
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0003"
+HEAD = "0004"
 """The revision this version needs; a test holds it equal to the newest in `migrations/`."""
 
 _SCRIPTS = Path(__file__).parent / "migrations"

@@ -92,6 +92,7 @@ TURN_COLUMNS = (
     "ran_us",
     "inputs_hash",
     "reply_metadata",
+    "memory",
     "changes",
 )
 USER_COLUMNS = ("namespace", "user_id", "created_at", "metadata", "profile")
@@ -236,6 +237,7 @@ def turn_row(session_key: int, turn: TurnRecord) -> tuple[Any, ...]:
         turn.ran_us,
         "" if turn.inputs_hash is None else bytearray(turn.inputs_hash),
         turn.reply_metadata_json,
+        turn.memory_json,
         _to_json(turn.changes),
     )
 
@@ -279,7 +281,8 @@ def read_turn(row: Row) -> TurnRecord:
         ran_us=row[34],
         inputs_hash=row[35] or None,
         reply_metadata_json=row[36],
-        changes=() if row[37] == "[]" else _decode_changes(row[37]),
+        memory_json=row[37],
+        changes=() if row[38] == "[]" else _decode_changes(row[38]),
     )
 
 

@@ -14,12 +14,13 @@ from greenroom.core.records import (
     FailedTurn,
     Page,
     Path,
+    Remembered,
     SessionRecord,
     TurnCommit,
     TurnRecord,
     UserRecord,
 )
-from greenroom.storage import health, placing, retention, seeds, sessions, turns, users
+from greenroom.storage import health, memories, placing, retention, seeds, sessions, turns, users
 from greenroom.storage.commits import Prepared
 from greenroom.storage.database import Database
 from greenroom.storage.faults import DatabaseRefused
@@ -143,6 +144,9 @@ class SqlStore:
             return None
         since = self._ago(_IDEMPOTENT_SECONDS)
         return await self._read(turns.find_idempotent, namespace, session_id, idempotency_key, since)
+
+    async def load_memories(self, session: SessionRecord, most: int) -> Sequence[Remembered]:
+        return await self._read(memories.load_memories, session, most)
 
     async def record_failure(self, failed: FailedTurn) -> None:
         await self._write(sessions.record_failure, failed)

@@ -106,6 +106,8 @@ turns = sa.Table(
     sa.Column("ran_us", BigInteger, nullable=False, server_default=sa.text("0")),
     # And with 0003.
     sa.Column("reply_metadata", sa.Text, nullable=False, server_default=sa.text("'{}'")),
+    # And with 0004.
+    sa.Column("memory", sa.Text, nullable=False, server_default=sa.text("''")),
     sa.PrimaryKeyConstraint("session_key", "number"),
     sa.UniqueConstraint("attempt_id"),
     # Placing reads this index alone: it need not look at a turn.

@@ -6,7 +6,7 @@ from typing import cast
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from greenroom.core.evidence import system_texts, user_json
+from greenroom.core.evidence import known_json, noted_json, system_texts, user_json
 from greenroom.core.records import (
     Change,
     FailedTurn,
@@ -166,6 +166,8 @@ def turn_to(session: SessionRecord, turn: TurnRecord, current: frozenset[int]) -
         waited_us=turn.waited_us,
         ran_us=turn.ran_us,
         retry_count=turn.retry_count,
+        known_json=known_json(turn),
+        noted_json=noted_json(turn),
     )
     write_reply(proto.reply, session, turn)
     return proto

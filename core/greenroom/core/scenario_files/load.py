@@ -56,6 +56,7 @@ class _Stage:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     instructions: str = ""
     tools: Rules = field(default_factory=dict)
+    memory: bool | None = None
     chain: tuple[str, ...] = ()
     parts: Mapping[str, str] = field(default_factory=dict)
     world: tuple[str, ...] = ("the agent's",)
@@ -206,7 +207,7 @@ class _Resolver:
             **{f"user.profile.{key}": id for key in profile or ()},
             **{f"user.metadata.{key}": id for key in metadata or ()},
             **{f"tools.{tool}": id for tool in written.tools or ()},
-            **{name: id for name in ("clock", "instructions") if getattr(written, name) is not None},
+            **{name: id for name in ("clock", "instructions", "memory") if getattr(written, name) is not None},
         }
         seed, world = self._world(below, entry)
         return replace(
@@ -217,6 +218,7 @@ class _Resolver:
             metadata={**below.metadata, **(metadata or {})},
             instructions=below.instructions if written.instructions is None else written.instructions,
             tools={**below.tools, **{tool: rules_of(id, tool, own) for tool, own in (written.tools or {}).items()}},
+            memory=below.memory if written.memory is None else written.memory,
             chain=(*below.chain, id),
             parts={**below.parts, **parts},
             world=world,
@@ -261,4 +263,5 @@ def _scenario(id: str, title: str, stage: _Stage) -> Scenario:
         metadata=stage.metadata,
         instructions=stage.instructions,
         tools={tool: rules for tool, rules in stage.tools.items() if rules},
+        memory=stage.memory,
     )

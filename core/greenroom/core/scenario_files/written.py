@@ -242,6 +242,10 @@ class WrittenScenario(Part):
     clock: Annotated[Time | None, Given] = Field(None, description="The world's time; `real` for the machine's.")
     user: Annotated[UserPart | None, Given] = Field(None, description="Defaults of the user.")
     instructions: Text = Field(None, description="Context for the agent, ahead of the request's system messages.")
+    memory: Annotated[bool | None, Given] = Field(
+        None,
+        description="Whether sessions know their user from earlier ones. Left out: as the setting `user_memory` says.",
+    )
     tools: Annotated[dict[str, list[RulePart]] | None, Given] = Field(
         None, description="By tool: its rules. The first that applies decides; where none does, the tool is itself."
     )
