@@ -4,7 +4,6 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,10 @@ from core_running import Serve, asked, database, make_core
 
 from greenroom.core.core import Core
 from greenroom.core.errors import AgentFailed, LimitExceeded
-from greenroom.core.evidence import known_json, noted_json
+from greenroom.core.evidence import known_json
 from greenroom.core.limits import Limits
 from greenroom.core.openings import Origin
-from greenroom.core.records import Remembered, TurnRecord
+from greenroom.core.records import TurnRecord
 from greenroom.core.request import NOBODY, Principal
 from greenroom.sdk import Agent, Turn
 from greenroom.storage import open_store
@@ -310,7 +309,10 @@ async def test_what_a_turn_noted_and_what_its_agent_saw_is_its_evidence(serve: S
         await core.say(text, sid="s2", user_id="ann")
     [first] = (await core.turns()).turns
     noted = json.loads(first.noted_json)
-    assert [(fact["text"], fact.get("key")) for fact in noted.pop("facts")] == [("likes tea", None), ("e-mail", "channel")]
+    assert [(fact["text"], fact.get("key")) for fact in noted.pop("facts")] == [
+        ("likes tea", None),
+        ("e-mail", "channel"),
+    ]
     assert noted == {}
     assert first.known_json == ""
     hello, know, last = (await core.turns("s2")).turns

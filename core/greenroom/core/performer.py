@@ -16,7 +16,9 @@ from greenroom.core.plain import size_of, to_json, well_formed
 from greenroom.core.plan import Outcome, Plan, set_scene
 from greenroom.core.recall import Recall
 from greenroom.core.records import FailedTurn, ToolCallRecord
+from greenroom.core.request import TurnRequest
 from greenroom.core.served import Served
+from greenroom.core.tracing import AgentSpan
 from greenroom.core.transcript import spoken
 from greenroom.core.turn import Scene, Turn
 
@@ -53,16 +55,13 @@ class Performer:
     async def _perform(self, served: Served, plan: Plan, arrived: int) -> Outcome:
         limits, request = self._limits, plan.intake.request
         scenario = await served.scenario_of(plan.start, self._store)
+        memory = await self._recall.of(plan) if served.remembers(scenario) and plan.session.user_id else None
         waited = perf_counter_ns() - arrived
         time_left = limits.turn_timeout
         if request.timeout is not None:
             time_left = min(time_left, request.timeout - waited / 1e9)
-        memory = await self._recall.of(plan) if served.remembers(scenario) and plan.session.user_id else None
         scene = set_scene(plan, served.agent, scenario, time_left, memory)
-        span = None
-        if self._tracer is not None:
-            whose = (served.id, served.agent.name, scene.session_id, scene.number)
-            span = self._tracer.agent(*whose, request.request_id, request.traceparent)
+        span = self._span(served, scene, request)
         turn = Turn(scene, served.backstage, request.feed, request.traceparent, span)
         try:
             reply = await bounded(produce(served.agent, turn, served.executor), time_left)
@@ -111,6 +110,12 @@ class Performer:
             seconds = outcome.ran_us / 1e6
             _log.warning("slow turn: %.1f s, session %s, request %s", seconds, scene.session_id, request.request_id)
         return outcome
+
+    def _span(self, served: Served, scene: Scene, request: TurnRequest) -> AgentSpan | None:
+        if self._tracer is None:
+            return None
+        whose = (served.id, served.agent.name, scene.session_id, scene.number)
+        return self._tracer.agent(*whose, request.request_id, request.traceparent)
 
     def _check_room(self, plan: Plan, outcome: Outcome) -> None:
         limit = self._limits.session_world_bytes
