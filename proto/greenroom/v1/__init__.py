@@ -3,6 +3,8 @@
 from greenroom.v1.agent_pb2 import (
     AgentInfo,
     Caller,
+    HostedReply,
+    HostedTurn,
     ListAgentsRequest,
     ListAgentsResponse,
     RunTurnRequest,
@@ -128,6 +130,8 @@ __all__ = [
     "GetWorldRequest",
     "GetWorldResponse",
     "History",
+    "HostedReply",
+    "HostedTurn",
     "InvokeToolRequest",
     "InvokeToolResponse",
     "ListAgentsRequest",

@@ -24,46 +24,51 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
+from greenroom.v1 import tool_pb2 as greenroom_dot_v1_dot_tool__pb2
 from greenroom.v1 import turn_pb2 as greenroom_dot_v1_dot_turn__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18greenroom/v1/agent.proto\x12\x0cgreenroom.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x17greenroom/v1/turn.proto\"\x8b\x03\n\x0eRunTurnRequest\x12\'\n\x08messages\x18\x01 \x03(\x0b\x32\x15.greenroom.v1.Message\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\x15\n\rmetadata_json\x18\x04 \x01(\t\x12\x14\n\x0coptions_json\x18\x05 \x01(\t\x12\x12\n\nattempt_id\x18\x06 \x01(\t\x12\x0e\n\x06resent\x18\x07 \x01(\x08\x12\x17\n\x0fidempotency_key\x18\x08 \x01(\t\x12\x12\n\nrequest_id\x18\t \x01(\t\x12\x13\n\x0btraceparent\x18\n \x01(\t\x12$\n\x06\x63\x61ller\x18\x0b \x01(\x0b\x32\x14.greenroom.v1.Caller\x12\x12\n\ntimeout_ms\x18\x0c \x01(\r\x12\x13\n\x0bretry_count\x18\r \x01(\r\x12\x15\n\rrefused_at_us\x18\x0e \x01(\x03\x12\x0f\n\x07held_us\x18\x0f \x01(\x03\x12\r\n\x05\x61gent\x18\x10 \x01(\t\x12\x12\n\ntranscript\x18\x11 \x01(\x08\"-\n\x06\x43\x61ller\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x10\n\x08key_name\x18\x02 \x01(\t\"5\n\x0fRunTurnResponse\x12\"\n\x05reply\x18\x01 \x01(\x0b\x32\x13.greenroom.v1.Reply\"\x80\x01\n\x0fRunTurnsRequest\x12%\n\x05turns\x18\x01 \x03(\x0b\x32\x16.greenroom.v1.TurnItem\x12\x0e\n\x06\x63\x61ncel\x18\x02 \x03(\x04\x12\x0c\n\x04left\x18\x03 \x03(\t\x12(\n\x04read\x18\x04 \x03(\x0b\x32\x1a.greenroom.v1.TurnProgress\"X\n\x08TurnItem\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12*\n\x04turn\x18\x02 \x01(\x0b\x32\x1c.greenroom.v1.RunTurnRequest\x12\x0e\n\x06stream\x18\x03 \x01(\x08\"4\n\x0cTurnProgress\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x12\n\ncharacters\x18\x02 \x01(\r\"g\n\x10RunTurnsResponse\x12+\n\x08outcomes\x18\x01 \x03(\x0b\x32\x19.greenroom.v1.TurnOutcome\x12&\n\x04told\x18\x02 \x03(\x0b\x32\x18.greenroom.v1.TurnEvents\"P\n\nTurnEvents\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x30\n\x06\x65vents\x18\x02 \x03(\x0b\x32 .greenroom.v1.StreamTurnResponse\"u\n\x0bTurnOutcome\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12$\n\x05reply\x18\x02 \x01(\x0b\x32\x13.greenroom.v1.ReplyH\x00\x12#\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome\"?\n\x11StreamTurnRequest\x12*\n\x04turn\x18\x01 \x01(\x0b\x32\x1c.greenroom.v1.RunTurnRequest\"\xba\x01\n\x12StreamTurnResponse\x12\x14\n\ntext_delta\x18\x01 \x01(\tH\x00\x12(\n\tcompleted\x18\x02 \x01(\x0b\x32\x13.greenroom.v1.ReplyH\x00\x12.\n\x07started\x18\x03 \x01(\x0b\x32\x1b.greenroom.v1.StreamStartedH\x00\x12+\n\ttool_call\x18\x04 \x01(\x0b\x32\x16.greenroom.v1.ToolCallH\x00\x42\x07\n\x05\x65vent\"\x9c\x01\n\rStreamStarted\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63hat_id\x18\x02 \x01(\t\x12\x15\n\rcompletion_id\x18\x03 \x01(\t\x12.\n\nstarted_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x61gent\x18\x05 \x01(\t\x12\x10\n\x08replayed\x18\x06 \x01(\x08\"\x13\n\x11ListAgentsRequest\"=\n\x12ListAgentsResponse\x12\'\n\x06\x61gents\x18\x01 \x03(\x0b\x32\x17.greenroom.v1.AgentInfo\";\n\tAgentInfo\x12\n\n\x02id\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\r\n\x05tools\x18\x03 \x03(\t2\xc9\x02\n\x0c\x41gentService\x12\x46\n\x07RunTurn\x12\x1c.greenroom.v1.RunTurnRequest\x1a\x1d.greenroom.v1.RunTurnResponse\x12M\n\x08RunTurns\x12\x1d.greenroom.v1.RunTurnsRequest\x1a\x1e.greenroom.v1.RunTurnsResponse(\x01\x30\x01\x12Q\n\nStreamTurn\x12\x1f.greenroom.v1.StreamTurnRequest\x1a .greenroom.v1.StreamTurnResponse0\x01\x12O\n\nListAgents\x12\x1f.greenroom.v1.ListAgentsRequest\x1a .greenroom.v1.ListAgentsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18greenroom/v1/agent.proto\x12\x0cgreenroom.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x17greenroom/v1/tool.proto\x1a\x17greenroom/v1/turn.proto\"\xb5\x03\n\x0eRunTurnRequest\x12\'\n\x08messages\x18\x01 \x03(\x0b\x32\x15.greenroom.v1.Message\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\x15\n\rmetadata_json\x18\x04 \x01(\t\x12\x14\n\x0coptions_json\x18\x05 \x01(\t\x12\x12\n\nattempt_id\x18\x06 \x01(\t\x12\x0e\n\x06resent\x18\x07 \x01(\x08\x12\x17\n\x0fidempotency_key\x18\x08 \x01(\t\x12\x12\n\nrequest_id\x18\t \x01(\t\x12\x13\n\x0btraceparent\x18\n \x01(\t\x12$\n\x06\x63\x61ller\x18\x0b \x01(\x0b\x32\x14.greenroom.v1.Caller\x12\x12\n\ntimeout_ms\x18\x0c \x01(\r\x12\x13\n\x0bretry_count\x18\r \x01(\r\x12\x15\n\rrefused_at_us\x18\x0e \x01(\x03\x12\x0f\n\x07held_us\x18\x0f \x01(\x03\x12\r\n\x05\x61gent\x18\x10 \x01(\t\x12\x12\n\ntranscript\x18\x11 \x01(\x08\x12(\n\x06hosted\x18\x12 \x01(\x0b\x32\x18.greenroom.v1.HostedTurn\"\xfb\x01\n\nHostedTurn\x12\x0f\n\x07\x63hat_id\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x03\x12\x0b\n\x03key\x18\x03 \x01(\t\x12\x12\n\nstate_json\x18\x04 \x01(\t\x12\x19\n\x11user_profile_json\x18\x05 \x01(\t\x12\x1a\n\x12user_metadata_json\x18\x06 \x01(\t\x12\'\n\x03now\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12!\n\x05tools\x18\x08 \x03(\x0b\x32\x12.greenroom.v1.Tool\x12\x12\n\nturn_token\x18\t \x01(\t\x12\x14\n\x0ctool_service\x18\n \x01(\t\"-\n\x06\x43\x61ller\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x10\n\x08key_name\x18\x02 \x01(\t\"`\n\x0fRunTurnResponse\x12\"\n\x05reply\x18\x01 \x01(\x0b\x32\x13.greenroom.v1.Reply\x12)\n\x06hosted\x18\x02 \x01(\x0b\x32\x19.greenroom.v1.HostedReply\"5\n\x0bHostedReply\x12\x17\n\nstate_json\x18\x01 \x01(\tH\x00\x88\x01\x01\x42\r\n\x0b_state_json\"\x80\x01\n\x0fRunTurnsRequest\x12%\n\x05turns\x18\x01 \x03(\x0b\x32\x16.greenroom.v1.TurnItem\x12\x0e\n\x06\x63\x61ncel\x18\x02 \x03(\x04\x12\x0c\n\x04left\x18\x03 \x03(\t\x12(\n\x04read\x18\x04 \x03(\x0b\x32\x1a.greenroom.v1.TurnProgress\"X\n\x08TurnItem\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12*\n\x04turn\x18\x02 \x01(\x0b\x32\x1c.greenroom.v1.RunTurnRequest\x12\x0e\n\x06stream\x18\x03 \x01(\x08\"4\n\x0cTurnProgress\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x12\n\ncharacters\x18\x02 \x01(\r\"g\n\x10RunTurnsResponse\x12+\n\x08outcomes\x18\x01 \x03(\x0b\x32\x19.greenroom.v1.TurnOutcome\x12&\n\x04told\x18\x02 \x03(\x0b\x32\x18.greenroom.v1.TurnEvents\"P\n\nTurnEvents\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x30\n\x06\x65vents\x18\x02 \x03(\x0b\x32 .greenroom.v1.StreamTurnResponse\"u\n\x0bTurnOutcome\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12$\n\x05reply\x18\x02 \x01(\x0b\x32\x13.greenroom.v1.ReplyH\x00\x12#\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome\"?\n\x11StreamTurnRequest\x12*\n\x04turn\x18\x01 \x01(\x0b\x32\x1c.greenroom.v1.RunTurnRequest\"\xe5\x01\n\x12StreamTurnResponse\x12\x14\n\ntext_delta\x18\x01 \x01(\tH\x00\x12(\n\tcompleted\x18\x02 \x01(\x0b\x32\x13.greenroom.v1.ReplyH\x00\x12.\n\x07started\x18\x03 \x01(\x0b\x32\x1b.greenroom.v1.StreamStartedH\x00\x12+\n\ttool_call\x18\x04 \x01(\x0b\x32\x16.greenroom.v1.ToolCallH\x00\x12)\n\x06hosted\x18\x05 \x01(\x0b\x32\x19.greenroom.v1.HostedReplyB\x07\n\x05\x65vent\"\x9c\x01\n\rStreamStarted\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63hat_id\x18\x02 \x01(\t\x12\x15\n\rcompletion_id\x18\x03 \x01(\t\x12.\n\nstarted_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x61gent\x18\x05 \x01(\t\x12\x10\n\x08replayed\x18\x06 \x01(\x08\"\x13\n\x11ListAgentsRequest\"=\n\x12ListAgentsResponse\x12\'\n\x06\x61gents\x18\x01 \x03(\x0b\x32\x17.greenroom.v1.AgentInfo\";\n\tAgentInfo\x12\n\n\x02id\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\r\n\x05tools\x18\x03 \x03(\t2\xc9\x02\n\x0c\x41gentService\x12\x46\n\x07RunTurn\x12\x1c.greenroom.v1.RunTurnRequest\x1a\x1d.greenroom.v1.RunTurnResponse\x12M\n\x08RunTurns\x12\x1d.greenroom.v1.RunTurnsRequest\x1a\x1e.greenroom.v1.RunTurnsResponse(\x01\x30\x01\x12Q\n\nStreamTurn\x12\x1f.greenroom.v1.StreamTurnRequest\x1a .greenroom.v1.StreamTurnResponse0\x01\x12O\n\nListAgents\x12\x1f.greenroom.v1.ListAgentsRequest\x1a .greenroom.v1.ListAgentsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'greenroom.v1.agent_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_RUNTURNREQUEST']._serialized_start=126
-  _globals['_RUNTURNREQUEST']._serialized_end=521
-  _globals['_CALLER']._serialized_start=523
-  _globals['_CALLER']._serialized_end=568
-  _globals['_RUNTURNRESPONSE']._serialized_start=570
-  _globals['_RUNTURNRESPONSE']._serialized_end=623
-  _globals['_RUNTURNSREQUEST']._serialized_start=626
-  _globals['_RUNTURNSREQUEST']._serialized_end=754
-  _globals['_TURNITEM']._serialized_start=756
-  _globals['_TURNITEM']._serialized_end=844
-  _globals['_TURNPROGRESS']._serialized_start=846
-  _globals['_TURNPROGRESS']._serialized_end=898
-  _globals['_RUNTURNSRESPONSE']._serialized_start=900
-  _globals['_RUNTURNSRESPONSE']._serialized_end=1003
-  _globals['_TURNEVENTS']._serialized_start=1005
-  _globals['_TURNEVENTS']._serialized_end=1085
-  _globals['_TURNOUTCOME']._serialized_start=1087
-  _globals['_TURNOUTCOME']._serialized_end=1204
-  _globals['_STREAMTURNREQUEST']._serialized_start=1206
-  _globals['_STREAMTURNREQUEST']._serialized_end=1269
-  _globals['_STREAMTURNRESPONSE']._serialized_start=1272
-  _globals['_STREAMTURNRESPONSE']._serialized_end=1458
-  _globals['_STREAMSTARTED']._serialized_start=1461
-  _globals['_STREAMSTARTED']._serialized_end=1617
-  _globals['_LISTAGENTSREQUEST']._serialized_start=1619
-  _globals['_LISTAGENTSREQUEST']._serialized_end=1638
-  _globals['_LISTAGENTSRESPONSE']._serialized_start=1640
-  _globals['_LISTAGENTSRESPONSE']._serialized_end=1701
-  _globals['_AGENTINFO']._serialized_start=1703
-  _globals['_AGENTINFO']._serialized_end=1762
-  _globals['_AGENTSERVICE']._serialized_start=1765
-  _globals['_AGENTSERVICE']._serialized_end=2094
+  _globals['_RUNTURNREQUEST']._serialized_start=151
+  _globals['_RUNTURNREQUEST']._serialized_end=588
+  _globals['_HOSTEDTURN']._serialized_start=591
+  _globals['_HOSTEDTURN']._serialized_end=842
+  _globals['_CALLER']._serialized_start=844
+  _globals['_CALLER']._serialized_end=889
+  _globals['_RUNTURNRESPONSE']._serialized_start=891
+  _globals['_RUNTURNRESPONSE']._serialized_end=987
+  _globals['_HOSTEDREPLY']._serialized_start=989
+  _globals['_HOSTEDREPLY']._serialized_end=1042
+  _globals['_RUNTURNSREQUEST']._serialized_start=1045
+  _globals['_RUNTURNSREQUEST']._serialized_end=1173
+  _globals['_TURNITEM']._serialized_start=1175
+  _globals['_TURNITEM']._serialized_end=1263
+  _globals['_TURNPROGRESS']._serialized_start=1265
+  _globals['_TURNPROGRESS']._serialized_end=1317
+  _globals['_RUNTURNSRESPONSE']._serialized_start=1319
+  _globals['_RUNTURNSRESPONSE']._serialized_end=1422
+  _globals['_TURNEVENTS']._serialized_start=1424
+  _globals['_TURNEVENTS']._serialized_end=1504
+  _globals['_TURNOUTCOME']._serialized_start=1506
+  _globals['_TURNOUTCOME']._serialized_end=1623
+  _globals['_STREAMTURNREQUEST']._serialized_start=1625
+  _globals['_STREAMTURNREQUEST']._serialized_end=1688
+  _globals['_STREAMTURNRESPONSE']._serialized_start=1691
+  _globals['_STREAMTURNRESPONSE']._serialized_end=1920
+  _globals['_STREAMSTARTED']._serialized_start=1923
+  _globals['_STREAMSTARTED']._serialized_end=2079
+  _globals['_LISTAGENTSREQUEST']._serialized_start=2081
+  _globals['_LISTAGENTSREQUEST']._serialized_end=2100
+  _globals['_LISTAGENTSRESPONSE']._serialized_start=2102
+  _globals['_LISTAGENTSRESPONSE']._serialized_end=2163
+  _globals['_AGENTINFO']._serialized_start=2165
+  _globals['_AGENTINFO']._serialized_end=2224
+  _globals['_AGENTSERVICE']._serialized_start=2227
+  _globals['_AGENTSERVICE']._serialized_end=2556
 # @@protoc_insertion_point(module_scope)

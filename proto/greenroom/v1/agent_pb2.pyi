@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.rpc import status_pb2 as _status_pb2
+from greenroom.v1 import tool_pb2 as _tool_pb2
 from greenroom.v1 import turn_pb2 as _turn_pb2
 import builtins as _builtins
 import sys
@@ -44,6 +45,7 @@ class RunTurnRequest(_message.Message):
     HELD_US_FIELD_NUMBER: _builtins.int
     AGENT_FIELD_NUMBER: _builtins.int
     TRANSCRIPT_FIELD_NUMBER: _builtins.int
+    HOSTED_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     """1 to 128 printable characters without / ? # %. Empty: a new session is opened and its id returned."""
     user_id: _builtins.str
@@ -100,6 +102,12 @@ class RunTurnRequest(_message.Message):
         others it is replaced by what their key says.
         """
 
+    @_builtins.property
+    def hosted(self) -> Global___HostedTurn:
+        """What an agent in a process of its own gets from the core that hosts it, beside the whole conversation. A core pays no
+        attention to it: the agents it serves get their own.
+        """
+
     def __init__(
         self,
         *,
@@ -120,14 +128,79 @@ class RunTurnRequest(_message.Message):
         held_us: _builtins.int = ...,
         agent: _builtins.str = ...,
         transcript: _builtins.bool = ...,
+        hosted: Global___HostedTurn | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["caller", b"caller"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["caller", b"caller", "hosted", b"hosted"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "attempt_id", b"attempt_id", "caller", b"caller", "held_us", b"held_us", "idempotency_key", b"idempotency_key", "messages", b"messages", "metadata_json", b"metadata_json", "options_json", b"options_json", "refused_at_us", b"refused_at_us", "request_id", b"request_id", "resent", b"resent", "retry_count", b"retry_count", "session_id", b"session_id", "timeout_ms", b"timeout_ms", "traceparent", b"traceparent", "transcript", b"transcript", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "attempt_id", b"attempt_id", "caller", b"caller", "held_us", b"held_us", "hosted", b"hosted", "idempotency_key", b"idempotency_key", "messages", b"messages", "metadata_json", b"metadata_json", "options_json", b"options_json", "refused_at_us", b"refused_at_us", "request_id", b"request_id", "resent", b"resent", "retry_count", b"retry_count", "session_id", b"session_id", "timeout_ms", b"timeout_ms", "traceparent", b"traceparent", "transcript", b"transcript", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RunTurnRequest: _TypeAlias = RunTurnRequest  # noqa: Y015
+
+@_typing.final
+class HostedTurn(_message.Message):
+    """What the host of an agent knows of a turn, and how the agent calls the tools that run there."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHAT_ID_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    STATE_JSON_FIELD_NUMBER: _builtins.int
+    USER_PROFILE_JSON_FIELD_NUMBER: _builtins.int
+    USER_METADATA_JSON_FIELD_NUMBER: _builtins.int
+    NOW_FIELD_NUMBER: _builtins.int
+    TOOLS_FIELD_NUMBER: _builtins.int
+    TURN_TOKEN_FIELD_NUMBER: _builtins.int
+    TOOL_SERVICE_FIELD_NUMBER: _builtins.int
+    chat_id: _builtins.str
+    """The conversation's own id: new when a deleted session's id is used again, and never that of another caller's session.
+    What an agent keeps of a session belongs under this id, or better into its state.
+    """
+    number: _builtins.int
+    """The turn's number in its session, from 1."""
+    key: _builtins.str
+    """The same on every attempt of this turn: the idempotency key for what acts outside."""
+    state_json: _builtins.str
+    """What the agent left with the turn before this one on its path (HostedReply.state_json), a JSON object as text."""
+    user_profile_json: _builtins.str
+    """The user's profile, a JSON object as text. Empty: none."""
+    user_metadata_json: _builtins.str
+    """The user's own metadata, a JSON object as text; `metadata_json` has the request's laid over it. Empty: none."""
+    turn_token: _builtins.str
+    """Goes with every InvokeTool of this turn (InvokeToolRequest.turn_token). Empty where there are no tools."""
+    tool_service: _builtins.str
+    """Where ToolService is, "host:port", as the host was told. Empty: the agent has to know."""
+    @_builtins.property
+    def now(self) -> _timestamp_pb2.Timestamp:
+        """The world's time when the turn begins."""
+
+    @_builtins.property
+    def tools(self) -> _containers.RepeatedCompositeFieldContainer[_tool_pb2.Tool]:
+        """The tools that run at the host, for ToolService.InvokeTool."""
+
+    def __init__(
+        self,
+        *,
+        chat_id: _builtins.str = ...,
+        number: _builtins.int = ...,
+        key: _builtins.str = ...,
+        state_json: _builtins.str = ...,
+        user_profile_json: _builtins.str = ...,
+        user_metadata_json: _builtins.str = ...,
+        now: _timestamp_pb2.Timestamp | None = ...,
+        tools: _abc.Iterable[_tool_pb2.Tool] | None = ...,
+        turn_token: _builtins.str = ...,
+        tool_service: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["now", b"now"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chat_id", b"chat_id", "key", b"key", "now", b"now", "number", b"number", "state_json", b"state_json", "tool_service", b"tool_service", "tools", b"tools", "turn_token", b"turn_token", "user_metadata_json", b"user_metadata_json", "user_profile_json", b"user_profile_json"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HostedTurn: _TypeAlias = HostedTurn  # noqa: Y015
 
 @_typing.final
 class Caller(_message.Message):
@@ -162,22 +235,56 @@ class RunTurnResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     REPLY_FIELD_NUMBER: _builtins.int
+    HOSTED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def reply(self) -> _turn_pb2.Reply:
-        """The reply."""
+        """The reply. An agent in a process of its own fills in what it knows: text, tool_calls, confidence, usage, evaluation_json
+        and metadata_json. Whatever else it says of the turn is the host's to say.
+        """
+
+    @_builtins.property
+    def hosted(self) -> Global___HostedReply:
+        """From an agent in a process of its own only."""
 
     def __init__(
         self,
         *,
         reply: _turn_pb2.Reply | None = ...,
+        hosted: Global___HostedReply | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["reply", b"reply"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["hosted", b"hosted", "reply", b"reply"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["reply", b"reply"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hosted", b"hosted", "reply", b"reply"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RunTurnResponse: _TypeAlias = RunTurnResponse  # noqa: Y015
+
+@_typing.final
+class HostedReply(_message.Message):
+    """What an agent in a process of its own gives its host beside the reply."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATE_JSON_FIELD_NUMBER: _builtins.int
+    state_json: _builtins.str
+    """The agent's state after this turn, a JSON object as text: stored with the turn, and given with the next one on its path
+    (HostedTurn.state_json). Absent: as it was.
+    """
+    def __init__(
+        self,
+        *,
+        state_json: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_state_json", b"_state_json", "state_json", b"state_json"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_state_json", b"_state_json", "state_json", b"state_json"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__state_json: _TypeAlias = _typing.Literal["state_json"]  # noqa: Y015
+    _WhichOneofArgType__state_json: _TypeAlias = _typing.Literal["_state_json", b"_state_json"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__state_json) -> _WhichOneofReturnType__state_json | None: ...
+
+Global___HostedReply: _TypeAlias = HostedReply  # noqa: Y015
 
 @_typing.final
 class RunTurnsRequest(_message.Message):
@@ -411,6 +518,7 @@ class StreamTurnResponse(_message.Message):
     COMPLETED_FIELD_NUMBER: _builtins.int
     STARTED_FIELD_NUMBER: _builtins.int
     TOOL_CALL_FIELD_NUMBER: _builtins.int
+    HOSTED_FIELD_NUMBER: _builtins.int
     text_delta: _builtins.str
     """More of the text. All deltas joined are the reply's text."""
     @_builtins.property
@@ -425,6 +533,10 @@ class StreamTurnResponse(_message.Message):
     def tool_call(self) -> _turn_pb2.ToolCall:
         """A tool call that is over. They come in the order in which they began."""
 
+    @_builtins.property
+    def hosted(self) -> Global___HostedReply:
+        """With `completed`, from an agent in a process of its own only."""
+
     def __init__(
         self,
         *,
@@ -432,10 +544,11 @@ class StreamTurnResponse(_message.Message):
         completed: _turn_pb2.Reply | None = ...,
         started: Global___StreamStarted | None = ...,
         tool_call: _turn_pb2.ToolCall | None = ...,
+        hosted: Global___HostedReply | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["completed", b"completed", "event", b"event", "started", b"started", "text_delta", b"text_delta", "tool_call", b"tool_call"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["completed", b"completed", "event", b"event", "hosted", b"hosted", "started", b"started", "text_delta", b"text_delta", "tool_call", b"tool_call"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["completed", b"completed", "event", b"event", "started", b"started", "text_delta", b"text_delta", "tool_call", b"tool_call"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["completed", b"completed", "event", b"event", "hosted", b"hosted", "started", b"started", "text_delta", b"text_delta", "tool_call", b"tool_call"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["text_delta", "completed", "started", "tool_call"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015

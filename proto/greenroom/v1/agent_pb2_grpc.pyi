@@ -27,7 +27,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AgentServiceStub:
-    """Runs turns. Called by the edge and by internal services.
+    """Runs turns. Called by the edge and by internal services. An agent in a process of its own implements StreamTurn or RunTurn,
+    and is called by Greenroom, with `hosted` set (docs/remote-agents.md).
 
     Every failure is a google.rpc.Status with ErrorInfo (domain "greenroom.dev", reason in capitals), and with BadRequest or
     RetryInfo where these apply:
@@ -61,7 +62,8 @@ class AgentServiceStub:
 
 @_typing.type_check_only
 class AgentServiceAsyncStub(AgentServiceStub):
-    """Runs turns. Called by the edge and by internal services.
+    """Runs turns. Called by the edge and by internal services. An agent in a process of its own implements StreamTurn or RunTurn,
+    and is called by Greenroom, with `hosted` set (docs/remote-agents.md).
 
     Every failure is a google.rpc.Status with ErrorInfo (domain "greenroom.dev", reason in capitals), and with BadRequest or
     RetryInfo where these apply:
@@ -91,7 +93,8 @@ class AgentServiceAsyncStub(AgentServiceStub):
     """Lists the agents this core serves."""
 
 class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Runs turns. Called by the edge and by internal services.
+    """Runs turns. Called by the edge and by internal services. An agent in a process of its own implements StreamTurn or RunTurn,
+    and is called by Greenroom, with `hosted` set (docs/remote-agents.md).
 
     Every failure is a google.rpc.Status with ErrorInfo (domain "greenroom.dev", reason in capitals), and with BadRequest or
     RetryInfo where these apply:

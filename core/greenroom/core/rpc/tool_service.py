@@ -45,8 +45,10 @@ class ToolService(tool_pb2_grpc.ToolServiceServicer):
     async def InvokeTool(self, request: tool_pb2.InvokeToolRequest, context: Context) -> tool_pb2.InvokeToolResponse:
         desk = self._core.tools
         if request.turn_token:
-            call = await desk.invoke_in_turn(request.turn_token, request.name, request.arguments_json)
+            record = await desk.invoke_in_turn(request.turn_token, request.name, request.arguments_json)
+            call = tool_call_to(record)
+            call.ClearField("scripted_by")  # an agent asks
         else:
             aside = CallAside(request.name, request.arguments_json, request.session_id, request.user_id, request.agent)
-            call = await desk.invoke_aside(callers.current.get().principal, aside)
-        return tool_pb2.InvokeToolResponse(call=tool_call_to(call))
+            call = tool_call_to(await desk.invoke_aside(callers.current.get().principal, aside))
+        return tool_pb2.InvokeToolResponse(call=call)

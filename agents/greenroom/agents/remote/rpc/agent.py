@@ -1,0 +1,133 @@
+"""An agent that any process is which implements `greenroom.v1.AgentService`."""
+
+import asyncio
+import secrets
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from greenroom.agents.remote.rpc.answer import Answer
+from greenroom.agents.remote.rpc.request import request_of, tools_of
+from greenroom.agents.remote.rpc.status import failure_of
+from greenroom.agents.remote.rpc.target import read_target
+from greenroom.sdk import Agent, Reply, Tool, Turn
+from greenroom.v1 import agent_pb2, agent_pb2_grpc
+
+_RECONNECTING = (grpc.ChannelConnectivity.IDLE, grpc.ChannelConnectivity.CONNECTING)
+_LAST = 0.1
+"""Seconds of a turn that are its last."""
+
+_ASKING = 1.0
+"""Seconds that the agent may take at start to say what it is."""
+
+
+class GrpcAgent(Agent):
+    """The agent at `grpc://host:port` (`grpcs://` with TLS; `grpc://host:port/shop` is the one of several that is named so).
+
+    `tools` and `world` are what it may call here, over ToolService at `tool_service` ("host:port", passed on with each turn;
+    "": it knows). `key_env` names the environment variable with the key to send. `authority` is a PEM file: whom to trust in
+    place of the authorities that gRPC knows. Raises `AgentError` for settings that cannot work.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        *,
+        tools: Sequence[Tool[..., Any]] = (),
+        world: Mapping[str, Any] | str | Path | None = None,
+        key_env: str = "",
+        authority: str | Path | None = None,
+        tool_service: str = "",
+    ) -> None:
+        self._target = read_target(target, key_env, authority)
+        super().__init__(target, tools=tools, world=world)
+        self._described = ""
+        self._tool_service = tool_service
+        self._channel: grpc.aio.Channel | None = None
+        self._streams = True
+        """Until it has said that it does not implement StreamTurn."""
+        self._schemas = tools_of(tools)
+        self.reply(self._reply)
+        self.on_startup(self._introduce)
+        self.on_shutdown(self._hang_up)
+        self.on_health(self._is_down)
+
+    @property
+    def description(self) -> str:
+        """What it said of itself when it was connected first."""
+        return self._described
+
+    async def _reply(self, turn: Turn) -> Reply:
+        request = request_of(turn, self._target.agent, secrets.token_hex(16), self._schemas, self._tool_service)
+        try:
+            return await self._ask(turn, request)
+        except grpc.aio.AioRpcError as error:
+            if not self._may_repeat(turn, error):
+                raise await self._failure(turn, error) from None
+        request.resent = True
+        request.timeout_ms = max(1, int(turn.time_left * 1000))
+        try:
+            return await self._ask(turn, request)
+        except grpc.aio.AioRpcError as error:
+            raise await self._failure(turn, error) from None
+
+    async def _ask(self, turn: Turn, request: agent_pb2.RunTurnRequest) -> Reply:
+        stub, answer = agent_pb2_grpc.AgentServiceStub(self._open()), Answer(turn)
+        metadata = self._target.metadata
+        if self._streams:
+            streamed = agent_pb2.StreamTurnRequest(turn=request)
+            call = stub.StreamTurn(streamed, timeout=turn.time_left, metadata=metadata)
+            try:
+                async for event in call:
+                    await answer.take(event)
+                return answer.reply()
+            except grpc.aio.AioRpcError as error:
+                if error.code() is not grpc.StatusCode.UNIMPLEMENTED:
+                    raise
+                self._streams = False
+            finally:
+                call.cancel()  # nobody reads on after an answer that broke its contract
+        response = await stub.RunTurn(request, timeout=turn.time_left, metadata=metadata)
+        return answer.whole(response.reply, response.hosted)
+
+    def _may_repeat(self, turn: Turn, error: grpc.aio.AioRpcError) -> bool:
+        """Whether its connection broke before the agent has done anything that shows here."""
+        return (
+            error.code() is grpc.StatusCode.UNAVAILABLE
+            and self._open().get_state() in _RECONNECTING
+            and not turn.said
+            and not turn.toolbox.records
+        )
+
+    async def _failure(self, turn: Turn, error: grpc.aio.AioRpcError) -> Exception:
+        if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and turn.time_left < _LAST:
+            await asyncio.sleep(2 * _LAST)  # the deadline was the turn's own, which ends it
+        return failure_of(error, self._target.url)
+
+    def _open(self) -> grpc.aio.Channel:
+        if self._channel is None:
+            self._channel = self._target.channel()
+        return self._channel
+
+    async def _introduce(self) -> None:
+        """Connects, and asks what it is. It need not be there yet, nor answer."""
+        stub = agent_pb2_grpc.AgentServiceStub(self._open())
+        try:
+            listed = await stub.ListAgents(
+                agent_pb2.ListAgentsRequest(), timeout=_ASKING, metadata=self._target.metadata
+            )
+        except grpc.aio.AioRpcError:
+            return
+        named = [info for info in listed.agents if info.id == self._target.agent or not self._target.agent]
+        self._described = named[0].description if named else ""
+
+    async def _hang_up(self) -> None:
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            await channel.close()
+
+    def _is_down(self) -> str:
+        state = self._open().get_state(try_to_connect=True)
+        return f"{self._target.url} cannot be reached" if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE else ""
