@@ -16,6 +16,7 @@ from greenroom.core.agent import Agent
 from greenroom.core.agents import Agents
 from greenroom.core.core import Core
 from greenroom.core.limits import Limits
+from greenroom.core.ports import Store
 from greenroom.core.rpc.server import CoreServer, Listeners
 from greenroom.core.served import Served
 from greenroom.edge import CoreOptions, EdgeOptions, HttpOptions, create_app
@@ -144,17 +145,19 @@ async def sandbox(
     *,
     others: Sequence[Agent] = (),
     strict: bool = False,
+    make: Callable[[Store], Core] | None = None,
     **options: Any,
 ) -> AsyncIterator[Sandbox]:
-    """Serves the agent, or a puppet, until the context ends; on a SQLite file in the folder if no database is named."""
+    """Serves the agent, or a puppet, until the context ends; on a SQLite file in the folder if no database is named. `make`
+    makes the core instead."""
     puppet, limits = Puppet(), limits or Limits()
     agent = agent or puppet.agent
-    core = Core(
-        Agents([Served(one, one.name, limits) for one in (agent, *others)], strict=strict),
-        open_store(database or f"sqlite:///{folder}/sandbox.db", wait_seconds=0.3),
-        limits,
-        **options,
-    )
+    store = open_store(database or f"sqlite:///{folder}/sandbox.db", wait_seconds=0.3)
+    if make is None:
+        served = [Served(one, one.name, limits) for one in (agent, *others)]
+        core = Core(Agents(served, strict=strict), store, limits, **options)
+    else:
+        core = make(store)
     server = CoreServer(core, Listeners(port=0))
     await server.start()
     edge = EdgeOptions(

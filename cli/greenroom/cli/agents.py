@@ -1,88 +1,87 @@
-"""From AGENT to an agent: `support`, or `module:attribute` from the current folder."""
+"""From AGENT to an agent: `support`, `module:attribute`, an agent file, an endpoint; with a name of its own, `NAME=AGENT`."""
 
-import difflib
-import importlib
-import logging
-import sys
-from inspect import isfunction
+import re
+from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
 
+from greenroom.agents.agent_file import SUFFIXES, read_agent_file
+from greenroom.cli.module_agents import agent_in_module
 from greenroom.cli.process import CannotStart
-from greenroom.core.agent import Agent, AgentError, as_agent
-
-logger = logging.getLogger(__name__)
+from greenroom.cli.settings import Settings, flag_of
+from greenroom.core.agent import Agent, AgentError
 
 BUNDLED = {"support": "greenroom.agents.support:agent"}
 
+_NAMED = re.compile(r"([A-Za-z0-9_.-]+)=(.+)")
+_UPSTREAM = ("upstream_request", "upstream_reply", "upstream_tools", "upstream_headers", "upstream_model")
 
-def load_agent(name: str) -> Agent:
-    """Raises `CannotStart` with what to do about it."""
-    target = BUNDLED.get(name, name)
-    module_name, colon, attribute = target.partition(":")
-    if not colon or not module_name or not attribute:
-        raise CannotStart(_unclear(name))
-    if module_name.endswith(".py") or "/" in module_name:
-        dotted = module_name.removesuffix(".py").removeprefix("./").replace("/", ".")
-        raise CannotStart(f"agent {name}: name the module, not its file: {dotted}:{attribute}")
-    module = _import(module_name, name)
-    found: object = module
-    for part in attribute.split("."):
-        if not hasattr(found, part):
-            raise CannotStart(f"agent {name}: {module_name} has no {attribute}{_nearest_names(module, attribute)}")
-        found = getattr(found, part)
+
+def load_agents(settings: Settings) -> Mapping[str, Agent]:
+    """The agents to serve, by id. Raises `CannotStart` with what to do about it."""
+    given = [name for name in _UPSTREAM if getattr(settings, name)]
+    endpoints = [name for name in settings.agent if _is_endpoint(_target(name))]
+    if given and len(endpoints) != 1:
+        whose = "the agent at https://…, and there is none" if not endpoints else "one agent, and there are several"
+        raise CannotStart(f"{flag_of(given[0])} is for {whose}; an agent file says it for each (docs/http-agent.md)")
+    loaded: dict[str, Agent] = {}
+    for name in settings.agent:
+        id = agent_id(name)
+        if id in loaded:
+            raise CannotStart(f"agent {id}: two agents have this name")
+        loaded[id] = load_agent(name, settings)
+    return loaded
+
+
+def agent_id(name: str) -> str:
+    """What an AGENT argument is called: its NAME, where it has one."""
+    named = _NAMED.fullmatch(name)
+    return named[1] if named else name
+
+
+def load_agent(name: str, settings: Settings | None = None) -> Agent:
+    """One agent; `settings` are those of an endpoint. Raises `CannotStart` with what to do about it."""
+    target = _target(name)
+    target = BUNDLED.get(target, target)
     try:
-        return as_agent(found, name)
+        if _is_endpoint(target):
+            return _endpoint(target, settings or Settings.model_construct())
+        if target.endswith(SUFFIXES):
+            return read_agent_file(Path(target))
+        return agent_in_module(target, BUNDLED)
     except AgentError as problem:
-        raise CannotStart(f"agent {name}: {problem}{_agents_there(module, attribute)}") from None
+        raise CannotStart("\n".join(f"agent {name}: {line}" for line in str(problem).splitlines())) from None
 
 
-def _unclear(name: str) -> str:
-    if Path(f"{name}.py").is_file():
-        return f"agent {name}: say which object of the module it is, for instance {name}:agent"
-    known = ", ".join(BUNDLED)
-    return f"agent {name}: there is no such agent; give {known}, or module:attribute from the current folder"
+def _target(name: str) -> str:
+    named = _NAMED.fullmatch(name)
+    return named[2] if named else name
 
 
-def _import(module_name: str, name: str) -> ModuleType:
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        return importlib.import_module(module_name)
-    except ModuleNotFoundError as problem:
-        missing = problem.name or ""
-        if module_name == missing or module_name.startswith(f"{missing}."):
-            raise CannotStart(f"agent {name}: no module {missing} in {here}{_nearest_modules(missing)}") from None
-        raise CannotStart(f"agent {name}: {module_name} imports {missing}, which is not installed") from None
-    except Exception as problem:  # an author's module may raise anything while it is imported
-        logger.exception("importing %s failed", module_name)
-        raise CannotStart(
-            f"agent {name}: importing {module_name} failed: {type(problem).__name__}: {problem}"
-        ) from None
+def _is_endpoint(target: str) -> bool:
+    return target.startswith(("http://", "https://"))
 
 
-def _nearest_modules(missing: str) -> str:
-    there = [path.stem for path in Path.cwd().glob("*.py")] + [
-        path.parent.name for path in Path.cwd().glob("*/__init__.py")
-    ]
-    return _suggest(difflib.get_close_matches(missing, there, n=3))
+def _endpoint(url: str, settings: Settings) -> Agent:
+    from greenroom.agents.http import AnswerPaths, HttpAgent, OpenAiAgent  # noqa: PLC0415  # seldom wanted
+
+    headers = dict(map(_header, settings.upstream_headers))
+    is_openai = url.rstrip("/").endswith(("/v1", "/chat/completions"))
+    if settings.upstream_reply:
+        paths = AnswerPaths(reply=settings.upstream_reply, tools=settings.upstream_tools)
+        return HttpAgent(url, paths, request=settings.upstream_request, headers=headers)
+    if not is_openai:
+        raise AgentError(
+            "say where the text stands in what it answers, for instance --reply '$.answer';"
+            " the address of an OpenAI-compatible endpoint ends in /v1"
+        )
+    if settings.upstream_request or settings.upstream_tools:
+        raise AgentError("--request and --tools come with --reply; an OpenAI-compatible endpoint needs none of them")
+    key = settings.upstream_key.get_secret_value()
+    return OpenAiAgent(url, model=settings.upstream_model, api_key=key, headers=headers)
 
 
-def _nearest_names(module: ModuleType, attribute: str) -> str:
-    """Of what could be served: agents, and functions of this module."""
-    there = {
-        name: value
-        for name, value in vars(module).items()
-        if isinstance(value, Agent) or (isfunction(value) and value.__module__ == module.__name__)
-    }
-    agents = [name for name, value in there.items() if isinstance(value, Agent)]
-    return _suggest(difflib.get_close_matches(attribute, there, n=3) or agents)
-
-
-def _agents_there(module: ModuleType, attribute: str) -> str:
-    return _suggest([name for name, value in vars(module).items() if isinstance(value, Agent) and name != attribute])
-
-
-def _suggest(names: list[str]) -> str:
-    return f"; did you mean {' or '.join(names)}?" if names else ""
+def _header(written: str) -> tuple[str, str]:
+    name, colon, value = written.partition(":")
+    if not colon or not name.strip():
+        raise AgentError(f"--headers: {name!r} is no header; one is written NAME: VALUE")
+    return name.strip(), value.strip()

@@ -9,14 +9,14 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from greenroom.cli.agents import load_agent
+from greenroom.cli.agents import load_agents
 from greenroom.cli.exposure import shown
 from greenroom.cli.metrics import serve_metrics
 from greenroom.cli.process import CannotStart, Ready, on_hangup
 from greenroom.cli.scenarios import Reloads, scenario_sources, tell
 from greenroom.cli.settings import Settings
 from greenroom.cli.setup import key_ring, set_up_log
-from greenroom.core.agent import AgentError
+from greenroom.core.agent import Agent, AgentError
 from greenroom.core.agents import Agents
 from greenroom.core.core import Core
 from greenroom.core.errors import StoreUnavailable
@@ -102,7 +102,8 @@ class CoreProcess:
                 if hasattr(settings, field.name)
             }
         )
-        agents = Agents([self._served(name, limits) for name in settings.agent], strict=settings.agents_strict)
+        served = [self._served(agent, id, limits) for id, agent in load_agents(settings).items()]
+        agents = Agents(served, strict=settings.agents_strict)
         tell(agents)
         return Core(
             agents,
@@ -113,20 +114,19 @@ class CoreProcess:
             tracer=tracing,
         )
 
-    def _served(self, name: str, limits: Limits) -> Served:
+    def _served(self, agent: Agent, id: str, limits: Limits) -> Served:
         settings = self._settings
-        agent = load_agent(name)
         try:
             return Served(
                 agent,
-                name,
+                id,
                 limits,
                 scenario_sources(settings),
                 strict=settings.scenarios_strict,
                 memory=settings.user_memory,
             )
         except AgentError as problem:
-            raise CannotStart(f"agent {name}: {problem}") from None
+            raise CannotStart(f"agent {id}: {problem}") from None
 
     def _listeners(self) -> Listeners:
         settings = self._settings

@@ -30,7 +30,8 @@ AGENTS = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[AGENT]...",
-        help="`support` (the default), or `module:attribute` from the current folder; of several, `model` picks one"
+        help="`support` (the default), `module:attribute` from the current folder, an agent file (.toml, .yaml), or the"
+        " address of an endpoint; NAME=… gives one a name; of several, `model` picks one"
         " [GREENROOM_AGENT]",
         show_default=False,
     ),

@@ -90,7 +90,7 @@ def show_schema() -> None:
 
 
 def _load(agent: str, flags: dict[str, Any]) -> "Loaded":
-    from greenroom.cli.agents import load_agent  # noqa: PLC0415
+    from greenroom.cli.agents import agent_id, load_agent  # noqa: PLC0415
     from greenroom.cli.scenarios import scenario_sources  # noqa: PLC0415
     from greenroom.core.agent import AgentError  # noqa: PLC0415
     from greenroom.core.scenario_files.load import load_scenarios  # noqa: PLC0415
@@ -98,10 +98,10 @@ def _load(agent: str, flags: dict[str, Any]) -> "Loaded":
 
     settings = load({**flags, **({"agent": agent} if agent else {})})
     name = settings.agent[0]
-    found = load_agent(name)
+    found = load_agent(name, settings)
     try:
         check_tools(found)
-        return load_scenarios(found, scenario_sources(settings), name)
+        return load_scenarios(found, scenario_sources(settings), agent_id(name))
     except AgentError as problem:
         raise CannotStart(f"agent {name}: {problem}") from None
 

@@ -45,11 +45,31 @@ class Settings(BaseSettings):
     agent: Annotated[Words, Row(takes=("serve", "core"), flag="")] = Field(
         ("support",),
         min_length=1,
-        description="The agents to serve, separated by commas: `support`, or `module:attribute` from the current folder."
-        " A request's `model` picks one when a session starts; the first is the default.",
+        description="The agents to serve, separated by commas: `support`, `module:attribute` from the current folder, an"
+        " agent file, or an endpoint's address; `NAME=…` gives one a name. A request's `model` picks one when a session"
+        " starts; the first is the default.",
     )
     agents_strict: Annotated[bool, _SERVE_CORE] = Field(
         False, description="Answer 404 to a `model` that names no agent, instead of letting the default one reply."
+    )
+
+    upstream_request: Annotated[Path | None, Row(takes=("serve", "core"), flag="--request")] = Field(
+        None, description="For an agent at `https://…`: the Jinja template of what it is sent (docs/http-agent.md)."
+    )
+    upstream_reply: Annotated[str, Row(takes=("serve", "core"), flag="--reply")] = Field(
+        "", description="Where the text stands in what it answers, as JSONPath, for instance `$.answer`."
+    )
+    upstream_tools: Annotated[str, Row(takes=("serve", "core"), flag="--tools")] = Field(
+        "", description="Where it tells its tool calls, as JSONPath, for instance `$.actions`."
+    )
+    upstream_headers: Annotated[Words, Row(takes=("serve", "core"), flag="--headers")] = Field(
+        (), description="Headers for it: `NAME: VALUE`, separated by commas; `${NAME}` is the environment's."
+    )
+    upstream_model: Annotated[str, _SERVE_CORE] = Field(
+        "", description="The model asked for at an OpenAI-compatible endpoint. Unset: the first that it lists."
+    )
+    upstream_key: Annotated[SecretStr, Row(takes=("serve", "core"), flag="")] = Field(
+        SecretStr(""), description="Key for an OpenAI-compatible endpoint. Unset: `OPENAI_API_KEY`."
     )
 
     host: Annotated[str, _SERVE_EDGE] = Field("127.0.0.1", description="Address for HTTP.")
@@ -224,7 +244,7 @@ class Settings(BaseSettings):
             raise ValueError(f"{', '.join(unknown)}: cannot be derived; there are {', '.join(DERIVED)}, or `none`")
         return value
 
-    @field_validator("tls_cert", "tls_key", "core_tls_ca", "core_tls_cert", "core_tls_key")
+    @field_validator("upstream_request", "tls_cert", "tls_key", "core_tls_ca", "core_tls_cert", "core_tls_key")
     @classmethod
     def _file_exists(cls, value: Path | None) -> Path | None:
         return _readable(value)

@@ -147,6 +147,10 @@ class Agent:
             raise AgentError(f"agent {self.name} has no reply function: put @agent.reply on one")
         return self._function
 
+    def beside(self, path: str | Path) -> Path:
+        """Where a file that comes with the agent is: beside the module that makes it, else in the current folder."""
+        return _beside(path, self._home)
+
     def load_world(self) -> Seed:
         """The starting world. Raises `AgentError` when it cannot be read or is no mapping of collections."""
         world = self._world

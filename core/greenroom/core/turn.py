@@ -185,6 +185,21 @@ class Turn(Injectable):
         return turn_random(self._seed)
 
     @lazy
+    def key(self) -> str:
+        """The same on every attempt of this turn, for the idempotency key of whatever it asks outside (CHAT-17)."""
+        return self._keys.new("turn")
+
+    @lazy
+    def _keys(self) -> Ids:
+        scope, seed = self.scene.key_source
+        return Ids(hashlib.blake2b(scope.encode(errors="replace"), key=seed, digest_size=32).digest())
+
+    @property
+    def streamed(self) -> bool:
+        """Whether somebody reads the reply while it is made."""
+        return self.feed is not None
+
+    @lazy
     def token(self) -> str:
         """An unguessable token with which a process elsewhere can call this turn's tools (ToolService.InvokeTool)."""
         token = secrets.token_urlsafe(24)
@@ -256,9 +271,7 @@ class Turn(Injectable):
 
     def call_key(self, number: int) -> str:
         """The key of the turn's n-th call: the same on every attempt."""
-        scope, seed = self.scene.key_source
-        own = hashlib.blake2b(scope.encode(errors="replace"), key=seed, digest_size=32)
-        return Ids(own.digest()).new(f"key{number}")
+        return self._keys.new(f"key{number}")
 
     def end(self) -> None:
         """Cuts off whatever still holds the turn's world."""

@@ -1,0 +1,52 @@
+"""An agent behind an HTTP endpoint of its own shape."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from greenroom.agents.http.answer import AnswerPaths, AnswerReader
+from greenroom.agents.http.template import DEFAULT, BodyTemplate, HeaderTemplate, template_text, values_of
+from greenroom.agents.http.upstream import Upstream, from_environment
+from greenroom.sdk import Agent, Reply, Turn
+
+
+class HttpAgent(Agent):
+    """Sends each turn to `url` as the JSON that a Jinja template makes of it, and reads the reply by JSONPath.
+
+    `request` is the template's file, None for a body of message, session_id, user_id and metadata. In the values of
+    `headers` `${NAME}` is the environment's, and `{{ … }}` what a template may name. The tools run there: what the answer
+    tells of them is recorded. Raises `AgentError` for what cannot be served; docs/http-agent.md says what a dead or wrong
+    endpoint comes to.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        answer: AnswerPaths,
+        *,
+        request: str | Path | None = None,
+        headers: Mapping[str, str] | None = None,
+        name: str = "",
+        **agent: Any,
+    ) -> None:
+        super().__init__(name or url, **agent)
+        self._upstream = Upstream(url, {})
+        named = "the request's template" if request is None else str(request)
+        self._body = BodyTemplate(DEFAULT if request is None else template_text(self.beside(request)), named)
+        self._headers = {
+            header: HeaderTemplate(from_environment(value, f"header {header}"), f"header {header}")
+            for header, value in (headers or {}).items()
+        }
+        self._answer = AnswerReader(answer)
+        self.on_startup(self._upstream.open)
+        self.on_shutdown(self._upstream.close)
+        self.on_health(self._upstream.breaker.problem)
+        self.reply(self._reply)
+
+    async def _reply(self, turn: Turn) -> Reply:
+        values = values_of(turn)
+        headers = {header: template.value(values) for header, template in self._headers.items()}
+        upstream = self._upstream
+        async with upstream.post(turn, upstream.url, self._body.body(values), headers) as answer:
+            told = await upstream.json_of(answer)
+        return self._answer.read(turn, told)
