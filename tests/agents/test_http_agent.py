@@ -25,6 +25,21 @@ def shown(calls: Any) -> list[tuple[str, Any, Any, bool]]:
     return [(call.name, json.loads(call.arguments_json), json.loads(call.result_json), call.ok) for call in calls]
 
 
+TOLD = {
+    "answer": 'It is "on" its way.',
+    "sure": 0.75,
+    "thread": "t-1",
+    "debug": {"intent": "order"},
+    "meta": {"route": "billing"},
+    "actions": [
+        {"name": "get_order", "args": {"id": 7}, "output": {"status": "shipped"}},
+        {"function": {"name": "notify", "arguments": '{"to": "a"}'}, "error": "No such user."},
+        {"tool": "audit", "id": "their-3", "ok": False, "result": [1]},
+        "ping",
+    ],
+}
+
+
 async def test_a_turn_is_sent_as_the_template_says_and_its_answer_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -35,20 +50,7 @@ async def test_a_turn_is_sent_as_the_template_says_and_its_answer_read(
         "before": [{% for m in messages[:-1] %}{{ m.content | tojson }}{{ "," if not loop.last }}{% endfor %}],
         "thread": {{ state.get("thread") | tojson }}, "plan": {{ metadata.plan | default("free") | tojson }}}"""
     )
-    answer = {
-        "answer": 'It is "on" its way.',
-        "sure": 0.75,
-        "thread": "t-1",
-        "debug": {"intent": "order"},
-        "meta": {"route": "billing"},
-        "actions": [
-            {"name": "get_order", "args": {"id": 7}, "output": {"status": "shipped"}},
-            {"function": {"name": "notify", "arguments": '{"to": "a"}'}, "error": "No such user."},
-            {"tool": "audit", "id": "their-3", "ok": False, "result": [1]},
-            "ping",
-        ],
-    }
-    async with endpoint(Told(answer)) as served:
+    async with endpoint(Told(TOLD)) as served:
         paths = AnswerPaths(
             reply="$.answer",
             tools="$.actions",

@@ -7,7 +7,7 @@ from time import perf_counter_ns
 import msgspec
 
 from greenroom.core import usage
-from greenroom.core.agent import AgentUnavailable, produce
+from greenroom.core.agent import AgentUnavailable, Reply, produce
 from greenroom.core.bounded import Overrun, bounded
 from greenroom.core.conversation import conversation_of, is_stored
 from greenroom.core.errors import AgentDown, AgentFailed, GreenroomError, LimitExceeded, SessionFull, TurnTimeout
@@ -65,32 +65,7 @@ class Performer:
         turn = Turn(scene, served.backstage, request.feed, request.traceparent, span)
         try:
             reply = await bounded(produce(served.agent, turn, served.executor), time_left)
-            turn.toolbox.end()
-            if turn.toolbox.refused is not None:
-                raise turn.toolbox.refused
-            calls = turn.toolbox.records
-            metadata = to_json(reply.metadata, "the reply's metadata") if reply.metadata else "{}"
-            evaluation = self._evaluation.of(calls, plan.depth + 1, reply.evaluation)
-            state, used = turn.state_after(), reply.usage
-            check_reply(limits.reply_bytes, reply.text, evaluation + metadata, calls)
-            if size_of(state) > limits.reply_bytes:
-                raise LimitExceeded(f"turn.state may be {limits.reply_bytes} bytes of JSON at most")
-            outcome = Outcome(
-                text=reply.text,
-                confidence=reply.confidence,
-                evaluation_json=evaluation,
-                metadata_json=metadata,
-                tool_calls=calls,
-                state_json=state,
-                memory_json=_noted(plan) if memory is None else turn.notes_after(reply.text),
-                changes=turn.world_turn.changes(),
-                seen_json=seen_json(scene, scenario.instructions, "" if memory is None else turn.seen_of_memory()),
-                prompt_tokens=prompt_tokens(plan, scene) if used is None else used.prompt_tokens,
-                completion_tokens=usage.of_reply(reply.text) if used is None else used.completion_tokens,
-                waited_us=waited // 1000,
-                ran_us=(perf_counter_ns() - turn.started_ns) // 1000,
-            )
-            self._check_room(plan, outcome)
+            outcome = self._outcome(plan, turn, reply, scenario.instructions, waited)
             if span is not None:
                 span.replied(outcome.prompt_tokens, outcome.completion_tokens)
         except Overrun:
@@ -109,6 +84,36 @@ class Performer:
         if outcome.ran_us > limits.slow_turn * 1e6:
             seconds = outcome.ran_us / 1e6
             _log.warning("slow turn: %.1f s, session %s, request %s", seconds, scene.session_id, request.request_id)
+        return outcome
+
+    def _outcome(self, plan: Plan, turn: Turn, reply: Reply, scenario_instructions: str, waited: int) -> Outcome:
+        """What the turn came to, checked. `waited`: nanoseconds. Raises `LimitExceeded`, `SessionFull` or `WorldError`."""
+        turn.toolbox.end()
+        if turn.toolbox.refused is not None:
+            raise turn.toolbox.refused
+        limits, calls = self._limits, turn.toolbox.records
+        metadata = to_json(reply.metadata, "the reply's metadata") if reply.metadata else "{}"
+        evaluation = self._evaluation.of(calls, plan.depth + 1, reply.evaluation)
+        state, used, remembers = turn.state_after(), reply.usage, turn.scene.memory is not None
+        check_reply(limits.reply_bytes, reply.text, evaluation + metadata, calls)
+        if size_of(state) > limits.reply_bytes:
+            raise LimitExceeded(f"turn.state may be {limits.reply_bytes} bytes of JSON at most")
+        outcome = Outcome(
+            text=reply.text,
+            confidence=reply.confidence,
+            evaluation_json=evaluation,
+            metadata_json=metadata,
+            tool_calls=calls,
+            state_json=state,
+            memory_json=turn.notes_after(reply.text) if remembers else _noted(plan),
+            changes=turn.world_turn.changes(),
+            seen_json=seen_json(turn.scene, scenario_instructions, turn.seen_of_memory() if remembers else ""),
+            prompt_tokens=prompt_tokens(plan, turn.scene) if used is None else used.prompt_tokens,
+            completion_tokens=usage.of_reply(reply.text) if used is None else used.completion_tokens,
+            waited_us=waited // 1000,
+            ran_us=(perf_counter_ns() - turn.started_ns) // 1000,
+        )
+        self._check_room(plan, outcome)
         return outcome
 
     def _span(self, served: Served, scene: Scene, request: TurnRequest) -> AgentSpan | None:
