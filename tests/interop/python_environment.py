@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import sysconfig
 import venv
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +24,19 @@ class Environment:
 
     def run(self, arguments: Sequence[str], cwd: Path | None = None, **settings: str) -> str:
         return finished([self.python, *arguments], cwd, **settings)
+
+
+class EnvironmentOnTop(Environment):
+    """One that has all that this process's environment has, Greenroom from this tree too, and further packages, which come
+    first: in seconds, and with the versions that they need."""
+
+    def __init__(self, folder: Path, *requirements: str) -> None:
+        below = sysconfig.get_path("purelib")
+        venv.create(folder)
+        own = folder / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
+        # As a site folder: what is installed from its sources is named in files there.
+        (own / "below.pth").write_text(f"import site; site.addsitedir({below!r})\n", encoding="utf-8")
+        super().__init__(folder, *requirements)
 
 
 def finished(command: Sequence[str], cwd: Path | None = None, **settings: str) -> str:

@@ -22,7 +22,7 @@ class Kind:
         return cls.__name__ == self.class_name and f"{cls.__module__}.".startswith(f"{self.package}.")
 
 
-KINDS: tuple[Kind, ...] = ()
+KINDS: tuple[Kind, ...] = (Kind("agents", "Agent", "openai_agents", "OpenAIAgentsAgent"),)
 
 
 def adapt(target: object, name: str) -> Agent | None:
