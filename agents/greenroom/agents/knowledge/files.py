@@ -37,11 +37,9 @@ class Library:
 def read_folder(folder: Path, size: int) -> Library:
     """The passages of all Markdown, text and PDF files below a folder, by name; hidden ones are passed over.
 
-    A file that cannot be read is left out with a warning that names it. Raises `AgentError` when the folder is not there,
-    when nothing in it can be read, and for a PDF without pypdf.
+    A file that cannot be read is left out with a warning that names it. Raises `AgentError` when nothing in it
+    can be read, and for a PDF without pypdf.
     """
-    if not folder.is_dir():
-        raise AgentError(f"knowledge: there is no folder {folder}")
     passages: list[Text] = []
     left_out: dict[str, str] = {}
     files = 0

@@ -99,12 +99,10 @@ class Knowledge:
         return tool(name=name)(search)
 
     async def _search(self, turn: Turn, query: str) -> list[Passage]:
-        shelves = [] if self._folder is None else [self._shelf or await self._loaded(self._folder)]
-        # Of this call alone: nothing that lives longer knows it.
-        own = await asyncio.to_thread(documents_in, self.documents(turn), self.size)
-        if own:
-            shelves.append(await filled(own, self._embedding))
-        return await find(shelves, query, self.top, self._embedding)
+        shelf = None if self._folder is None else self._shelf or await self._loaded(self._folder)
+        texts = self.documents(turn)
+        own = await asyncio.to_thread(documents_in, texts, self.size) if texts else []
+        return await find(shelf, own, query, self.top, self._embedding)
 
     async def _loaded(self, folder: Path) -> Shelf:
         """The folder's shelf, filled once however many ask for it at a time."""
@@ -118,6 +116,8 @@ class Knowledge:
         began = perf_counter()
         beside = self._home / folder
         place = beside if beside.is_dir() else folder
+        if not place.is_dir():
+            raise AgentError(f"knowledge: there is no folder {folder} (looked in {self._home} and here)")
         library: Library = await asyncio.to_thread(read_folder, place, self.size)
         self.left_out = library.left_out
         texts: list[Text] = library.passages

@@ -31,15 +31,16 @@ async def filled(texts: Sequence[Text], embedding: Embedding | None) -> Shelf:
     return Shelf(index, await asyncio.to_thread(Vectors, vectors))
 
 
-async def find(shelves: Sequence[Shelf], query: str, top: int, embedding: Embedding | None) -> list[Passage]:
-    """The passages that fit a query best, of all shelves together. Raises `AgentError` when the embedding fails."""
+async def find(
+    shelf: Shelf | None, own: Sequence[Text], query: str, top: int, embedding: Embedding | None
+) -> list[Passage]:
+    """The passages that fit a query best, of a shelf and of a turn's `own` together. Raises `AgentError` when the embedding
+    fails. Nothing that lives longer than this call knows of the turn's own."""
     query = searched(query)
-    if embedding is None:
-        return await asyncio.to_thread(_by_words, shelves, query, top)
-    if not query.strip() or not any(shelf.index.passages for shelf in shelves):
+    if not query.strip():
         return []
-    [vector] = await embedding.of([query])
-    return await asyncio.to_thread(_by_both, shelves, query, vector, top)
+    vectors = None if embedding is None else await embedding.of([query, *map(meant, own)])
+    return await asyncio.to_thread(_found, shelf, own, query, top, vectors)
 
 
 def meant(text: Text) -> str:
@@ -47,30 +48,38 @@ def meant(text: Text) -> str:
     return f"{text.heading}\n{text.text}" if text.heading else text.text
 
 
-def _by_words(shelves: Sequence[Shelf], query: str, top: int) -> list[Passage]:
-    hits = best([shelf.index for shelf in shelves], words_of(query), top)
-    return [_passage(shelves, hit, hit.score, None) for hit in hits]
-
-
-def _by_both(shelves: Sequence[Shelf], query: str, vector: Vector, top: int) -> list[Passage]:
-    """Reciprocal rank fusion of both rankings: a passage's score is the sum of 1 / (60 + rank) over those it is in."""
-    hits = best([shelf.index for shelf in shelves], words_of(query), _LOOKED_AT)
-    near: list[tuple[float, tuple[int, int]]] = []
-    for at, shelf in enumerate(shelves):
-        if shelf.vectors is not None:
-            near += [(cosine, (at, -row)) for cosine, row in shelf.vectors.nearest(vector, _LOOKED_AT)]
-    near.sort(key=lambda one: (-one[0], one[1]))
+def _found(
+    shelf: Shelf | None, own: Sequence[Text], query: str, top: int, vectors: Sequence[Vector] | None
+) -> list[Passage]:
+    """`vectors` are those of the query and of the turn's own passages."""
+    shelves = [] if shelf is None else [shelf]
+    if own:
+        shelves.append(Shelf(Index(own), None if vectors is None else Vectors(vectors[1:])))
+    hits = best([shelf.index for shelf in shelves], words_of(query), top if vectors is None else _LOOKED_AT)
+    if vectors is None:
+        return [_passage(shelves, hit, hit.score, None) for hit in hits]
+    by_words = {hit.place: hit for hit in hits}
+    cosines = _nearest(shelves, vectors[0])
     scores: dict[tuple[int, int], float] = {}
-    for ranking in ([hit.place for hit in hits], [place for _, place in near[:_LOOKED_AT]]):
+    for ranking in (by_words, cosines):
         for rank, place in enumerate(ranking, 1):
             scores[place] = scores.get(place, 0.0) + 1 / (_RANK + rank)
-    known = {hit.place: hit for hit in hits}
-    found: list[Passage] = []
-    for place in sorted(scores, key=lambda place: (-scores[place], place))[:top]:
-        vectors = shelves[place[0]].vectors
-        cosine = None if vectors is None else vectors.similarity(vector, place[1])
-        found.append(_passage(shelves, known.get(place, Hit(place, 0.0, 0.0)), scores[place], cosine))
-    return found
+    best_places = sorted(scores, key=lambda place: (-scores[place], place))[:top]
+    return [
+        _passage(shelves, by_words.get(place, Hit(place, 0.0, 0.0)), scores[place], cosines.get(place))
+        for place in best_places
+    ]
+
+
+def _nearest(shelves: Sequence[Shelf], query: Vector) -> dict[tuple[int, int], float]:
+    """The places that are nearest to a query, with their cosines, best first."""
+    near = [
+        (-cosine, (at, row))
+        for at, shelf in enumerate(shelves)
+        if shelf.vectors is not None
+        for cosine, row in shelf.vectors.nearest(query, _LOOKED_AT)
+    ]
+    return {place: -cosine for cosine, place in sorted(near)[:_LOOKED_AT]}
 
 
 def _passage(shelves: Sequence[Shelf], hit: Hit, score: float, cosine: float | None) -> Passage:

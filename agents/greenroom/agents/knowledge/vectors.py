@@ -7,7 +7,7 @@ import sys
 from array import array
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from heapq import nlargest
+from heapq import nsmallest
 from operator import mul
 from typing import Any, TypeAlias
 
@@ -96,10 +96,8 @@ class Vectors:
         """
         if self._vectors and len(query) != len(self._vectors[0]):
             raise AgentError("knowledge: embed returned vectors of different lengths")
-        return nlargest(limit, ((self.similarity(query, row), -row) for row in self._candidates(query)))
-
-    def similarity(self, query: Vector, row: int) -> float:
-        return _dot(query, self._vectors[row])
+        near = nsmallest(limit, ((-_dot(query, self._vectors[row]), row) for row in self._candidates(query)))
+        return [(-cosine, row) for cosine, row in near]
 
     def _candidates(self, query: Vector) -> Sequence[int]:
         if not self._middle:

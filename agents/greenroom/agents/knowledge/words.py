@@ -16,11 +16,12 @@ _STOPWORDS = frozenset(
     re.findall(
         r"\S+",
         """
-        a about all am an and any are as at be been but by can could couldn did didn do does doesn doing don for from
-        get got had has hasn have haven having hello hey hi how i if in into is isn it its just know let like may me
-        might more my need no not of on one or our out please shall should shouldn so some tell than thank thanks that
-        the their them then there these they thing this those to too up us want was wasn we were weren what when where
-        whether which who whom whose why will with won would wouldn yes you your
+        a about all also am an and any are as at be been but by can could couldn did didn do does doesn doing don each
+        ever for from get go got had has hasn have haven having he hello her here hey hi him his how i if in into is
+        isn it its just know let like long many may me might more much my need no not now of often ok okay on one only
+        or other our out please really shall she should shouldn so some tell than thank thanks that the their them
+        then there these they thing this those to too up us very want was wasn we were weren what when where whether
+        which who whom whose why will with won would wouldn yes you your
         """,
     )
 )
