@@ -4,6 +4,8 @@ import asyncio
 import gc
 import json
 import logging
+import math
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,8 @@ from typing import Any
 import pytest
 
 from greenroom.agents.knowledge import Knowledge, Passage, read_knowledge
+from greenroom.agents.knowledge.index import Index, best
+from greenroom.agents.knowledge.passage import Text
 from greenroom.sdk import Agent, AgentError, Reply, ToolFailed, Turn
 from greenroom.sdk.testing import PlayedReply, play
 
@@ -97,6 +101,30 @@ async def test_coverage_tells_what_is_known_from_what_is_not(handbook: Path) -> 
     assert await found(knowledge, "Who won the championship?") == []
     [half, *_] = await found(knowledge, "Do you ship elephants?")
     assert 0 < half.coverage < 0.5
+
+
+def test_the_best_are_the_same_as_if_every_passage_was_looked_at() -> None:
+    chance = random.Random(5)
+    common, rare = [f"common{n}" for n in range(6)], [f"rare{n}" for n in range(300)]
+
+    def text(length: int) -> str:
+        return " ".join(chance.choices(common, k=length) + chance.choices(rare, k=2))
+
+    folder = Index([Text("a.md", text(1), text(chance.randint(3, 12))) for _ in range(400)])
+    own = Index([Text("context/1", "", text(8)) for _ in range(20)])
+    for _ in range(100):
+        words = [*chance.sample(common, 4), *chance.sample(rare, 2)]
+        whole: dict[tuple[int, int], float] = {}
+        for word in words:
+            found = [folder.postings(word), own.postings(word)]
+            n = sum(len(postings.rows) for postings in found)
+            weight = math.log(1 + (420 - n + 0.5) / (n + 0.5))
+            for at, postings in enumerate(found):
+                for row, part in zip(postings.rows, postings.parts, strict=True):
+                    whole[at, row] = whole.get((at, row), 0.0) + weight * part
+        hits = best([folder, own], words, 5)
+        assert [hit.score for hit in hits] == pytest.approx(sorted(whole.values(), reverse=True)[:5])
+        assert [whole[hit.place] for hit in hits] == pytest.approx([hit.score for hit in hits])
 
 
 @pytest.mark.parametrize("small", [1, 2, 3])
@@ -326,24 +354,8 @@ async def test_nothing_of_one_turns_documents_reaches_another_session(handbook: 
     assert "zebra" not in stranger.text
     del replies
     gc.collect()
-    assert kept_by(knowledge, "code of customer") == []
-
-
-def kept_by(root: object, secret: str) -> list[str]:
-    """The texts with the secret that can be reached from an object, through anything but modules and functions' globals."""
-    seen: set[int] = set()
-    queue: list[object] = [root]
-    texts: list[str] = []
-    while queue:
-        one = queue.pop()
-        if id(one) in seen or isinstance(one, type | type(asyncio)):
-            continue
-        seen.add(id(one))
-        if isinstance(one, str) and secret in one:
-            texts.append(one)
-        if not callable(one) or isinstance(one, Knowledge):
-            queue += gc.get_referents(one)
-    return texts
+    kept = [one for one in gc.get_objects() if isinstance(one, Text | Passage) and "code of customer" in one.text]
+    assert kept == []
 
 
 async def test_many_turns_at_once_load_the_folder_once(

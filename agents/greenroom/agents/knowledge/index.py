@@ -3,10 +3,11 @@
 import math
 import sqlite3
 from array import array
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import Sequence
-from heapq import nsmallest
+from heapq import nlargest, nsmallest
+from itertools import accumulate
 from threading import Lock
 from typing import NamedTuple
 from weakref import finalize
@@ -30,6 +31,8 @@ class Postings(NamedTuple):
     """Rising."""
     parts: "array[float]"
     """What it adds to each one's score, before it is weighed by how rare it is."""
+    most: float
+    """The largest of these."""
 
 
 class Index:
@@ -67,10 +70,11 @@ class Index:
         # In quotes a word is a word, even AND or NEAR; `words_of` leaves no quote in one.
         found = self._database.execute(_POSTINGS, (f'"{word}"',)).fetchall()
         # FTS5 weighs a word that stands in more than half of all passages as nothing. In a small folder most do: so its
-        # weight is taken out again here, and `best` puts in another.
+        # weight is taken out again here, and `_Term` puts in another.
         weight = math.log((len(self.passages) - len(found) + 0.5) / (len(found) + 0.5))
         weight = weight if weight > 0 else 1e-6
-        return Postings(array("I", [row for row, _ in found]), array("f", [-score / weight for _, score in found]))
+        parts = array("f", [-score / weight for _, score in found])
+        return Postings(array("I", [row for row, _ in found]), parts, max(parts, default=0.0))
 
 
 class Hit(NamedTuple):
@@ -82,35 +86,69 @@ class Hit(NamedTuple):
     coverage: float
 
 
+class _Term:
+    """A word of a query, in several indexes whose passages are numbered on from `starts`."""
+
+    def __init__(self, indexes: Sequence[Index], starts: Sequence[int], word: str) -> None:
+        self._starts = starts
+        self._found = [index.postings(word) for index in indexes]
+        self.count = sum(len(postings.rows) for postings in self._found)
+        total = starts[-1]
+        self.weight = math.log(1 + (total - self.count + 0.5) / (self.count + 0.5))
+        """Lucene's: never negative, however many passages have the word."""
+        self.most = self.weight * max((postings.most for postings in self._found), default=0.0)
+        """What it adds to a score at most."""
+
+    def add_to_all(self, scores: dict[int, float]) -> None:
+        get, weight = scores.get, self.weight
+        for start, postings in zip(self._starts, self._found, strict=False):
+            rows = [start + row for row in postings.rows] if start else postings.rows
+            for row, part in zip(rows, postings.parts, strict=True):
+                scores[row] = get(row, 0.0) + weight * part
+
+    def add_to_these(self, scores: dict[int, float]) -> None:
+        for row in scores:
+            scores[row] += self.weight * self.part(row)
+
+    def part(self, row: int) -> float:
+        """0.0 for a passage without the word."""
+        at = bisect_right(self._starts, row) - 1
+        rows, row = self._found[at].rows, row - self._starts[at]
+        place = bisect_left(rows, row)
+        return self._found[at].parts[place] if place < len(rows) and rows[place] == row else 0.0
+
+
 def best(indexes: Sequence[Index], words: Sequence[str], limit: int) -> list[Hit]:
     """The passages of some indexes that fit best, as if they stood in one: a word is as rare as it is in all of them.
 
     The score is BM25 (k1 1.2, b 0.75, a word in the heading counts twice), with a word's weight as Lucene has it,
-    ln(1 + (N - n + 0.5) / (n + 0.5)) for n of N passages, so that it is never negative. Ties go by index and order.
+    ln(1 + (N - n + 0.5) / (n + 0.5)) for n of N passages. Ties go by index and order.
     """
-    total = sum(len(index.passages) for index in indexes)
-    scores: list[dict[int, float]] = [{} for _ in indexes]
-    terms: list[tuple[float, list[Postings]]] = []
-    for word in words:
-        found = [index.postings(word) for index in indexes]
-        n = sum(len(postings.rows) for postings in found)
-        weight = math.log(1 + (total - n + 0.5) / (n + 0.5))
-        terms.append((weight, found))
-        for postings, score in zip(found, scores, strict=True):
-            get = score.get
-            for row, part in zip(postings.rows, postings.parts, strict=True):
-                score[row] = get(row, 0.0) + weight * part
-    ranked = nsmallest(limit, ((-value, at, row) for at, score in enumerate(scores) for row, value in score.items()))
-    return [Hit((at, row), -score, coverage(terms, at, row)) for score, at, row in ranked]
+    starts = list(accumulate((len(index.passages) for index in indexes), initial=0))
+    terms = sorted((_Term(indexes, starts, word) for word in words), key=lambda term: term.count)
+    ahead = sum(term.most for term in terms)
+    scores: dict[int, float] = {}
+    closed = False
+    for term in terms:
+        if not closed and limit <= len(scores) < term.count:
+            least = nlargest(limit, scores.values())[-1]
+            if closed := least > ahead:  # what has none of the rare words can no longer be among the best
+                scores = {row: score for row, score in scores.items() if score + ahead >= least}
+        if closed:
+            term.add_to_these(scores)
+        else:
+            term.add_to_all(scores)
+        ahead -= term.most
+    hits = nsmallest(limit, ((-score, row) for row, score in scores.items()))
+    return [Hit(_place(starts, row), -score, _coverage(terms, row)) for score, row in hits]
 
 
-def coverage(terms: Sequence[tuple[float, list[Postings]]], at: int, row: int) -> float:
+def _place(starts: Sequence[int], row: int) -> tuple[int, int]:
+    at = bisect_right(starts, row) - 1
+    return at, row - starts[at]
+
+
+def _coverage(terms: Sequence[_Term], row: int) -> float:
     """How much of the words' weight a passage has; words that stand nowhere weigh most."""
-    total = sum(weight for weight, _ in terms)
-    held = sum(weight for weight, found in terms if _has(found[at].rows, row))
-    return held / total if total else 0.0
-
-
-def _has(rows: "array[int]", row: int) -> bool:
-    at = bisect_left(rows, row)
-    return at < len(rows) and rows[at] == row
+    total = sum(term.weight for term in terms)
+    return sum(term.weight for term in terms if term.part(row)) / total if total else 0.0
