@@ -22,6 +22,7 @@ from uuid import uuid4
 
 from bench.load import Client, Load, Target, at_rate, quantiles_ms, saturate
 from bench.meter import cpu_seconds, memory_mb, tree
+from bench.models import measure_models
 from bench.placing import measure
 from bench.servers import echo, postgres, sandbox
 from bench.streams import open_streams, run_turns
@@ -228,6 +229,7 @@ PARTS: Mapping[str, Callable[[Report, Plan], None]] = {
     "streams": measure_streams,
     "placing": measure_placing,
     "worlds": measure_worlds,
+    "models": measure_models,
 }
 
 

@@ -105,6 +105,17 @@ async def test_system_messages_stand_after_the_instructions(model: StubModel) ->
     assert [message["content"] for message in model.requests[0]["messages"]] == ["Be brief.", "Documents: …", "Hi"]
 
 
+async def test_what_is_known_of_the_user_is_told_where_memory_is_on(model: StubModel) -> None:
+    remembers, forgets = {"id": "remembers", "memory": True}, {"id": "forgets"}
+    for scenario, texts in ((remembers, 2), (forgets, 1)):
+        model.play(says("Hello."))
+        played = {"metadata": {"scenario_id": scenario["id"]}, "user_metadata": {"likes": "tea"}, "profile": {}}
+        await play(shop(model), ["Hi"], user_id="ann", scenarios=[remembers, forgets], **played)
+        system = [message["content"] for message in model.requests[0]["messages"] if message["role"] == "system"]
+        assert len(system) == texts
+        assert ('{"likes": "tea"}' in system[-1]) is (scenario is remembers)
+
+
 async def test_a_model_may_open_the_conversation(model: StubModel) -> None:
     await play(shop(model), [[{"role": "system", "content": "You call a customer."}]])
     assert roles(model.requests[0]) == ["system", "system", "user"]

@@ -14,6 +14,7 @@ from greenroom.sdk import Agent, AgentError
 KINDS = {
     "http": "greenroom.agents.http.table:read_http",
     "openai": "greenroom.agents.http.table:read_openai",
+    "llm": "greenroom.agents.llm.table:read_llm",
 }
 """What reads a table, imported when one is met: it takes the table and the file's folder."""
 SUFFIXES = (".toml", ".yaml", ".yml")

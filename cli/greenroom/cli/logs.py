@@ -81,7 +81,7 @@ def configure(process: str, chosen: Format, level: str, redactor: Redactor) -> L
         library.handlers.clear()
         library.propagate = True
     # what a library says while it works is for its own developers
-    for quiet in ("uvicorn", "grpc", "alembic", "sqlalchemy", "asyncio"):
+    for quiet in ("uvicorn", "grpc", "alembic", "sqlalchemy", "asyncio", "httpx2", "httpcore2", "openai"):
         logging.getLogger(quiet).setLevel(max(logging.WARNING, root.level) if level != "debug" else logging.INFO)
     # it warns of each stream that a stopping server ends, which is how servers stop
     logging.getLogger("grpc._cython").setLevel(logging.ERROR)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from pydantic import ValidationError
 
-from greenroom.agents.llm.options import PATTERNS, Endpoint, LlmOptions
+from greenroom.agents.llm.options import Endpoint, LlmOptions
 from greenroom.sdk import Agent, AgentError, Reply, Tool, Turn
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class LlmAgent(Agent):
     ) -> None:
         super().__init__(name, **parts)
         if importlib.util.find_spec("pydantic_ai") is None:
-            raise AgentError(f"agent {name}: an LLM agent needs pydantic-ai; pip install 'greenroom[llm]'")
+            raise AgentError(f"agent {name}: pydantic-ai is not installed; pip install 'greenroom[llm]'")
         self._model = _asked(name, model, base_url, api_key_env)
         self._options = options or LlmOptions()
         self._stack = AsyncExitStack()
@@ -84,9 +84,5 @@ def _asked(name: str, model: "str | Model[Any]", base_url: str, api_key_env: str
     try:
         return Endpoint(model=model, base_url=base_url, api_key_env=api_key_env)
     except ValidationError as error:
-        wrong = "; ".join(
-            f"{PATTERNS[str(field)]}, not {mistake['input']!r}"
-            for mistake in error.errors()
-            for field in mistake["loc"]
-        )
+        wrong = "; ".join(str(mistake["msg"]).removeprefix("Value error, ") for mistake in error.errors())
         raise AgentError(f"agent {name}: {wrong}") from None

@@ -99,12 +99,13 @@ class Asking:
         try:
             if self._turn.feed is None:
                 response = await self._whole(model, request)
-                text.tell(response.text or "")
+                text.tell("".join(part.content for part in response.parts if isinstance(part, TextPart)))
             else:
                 response = await self._streamed(model, request, text)
         except Exception as error:  # a client may raise anything over what a backend sends
             if self._turn.toolbox.refused is not None:
                 raise
+            logger.debug("what %s has sent", self.model, exc_info=error)
             raise problem_of(error) from error
         if response.finish_reason == "error":
             raise Problem("broken_answer", again=True)

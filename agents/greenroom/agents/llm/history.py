@@ -24,9 +24,10 @@ _OPENING = "Begin the conversation."
 
 
 def history_of(turn: Turn) -> list[ModelMessage]:
-    """The instructions and the context as system messages, then the conversation with its tool calls."""
-    system = [turn.instructions, *turn.context] if turn.instructions else turn.context
-    request: list[ModelRequestPart] = [SystemPromptPart(text) for text in system]
+    """The instructions, what is known of the user (where memory is on) and the context as system messages, then the
+    conversation with its tool calls."""
+    system = (turn.instructions, turn.memory.text(), *turn.context)
+    request: list[ModelRequestPart] = [SystemPromptPart(text) for text in system if text]
     messages: list[ModelMessage] = []
     for item in _conversation(turn.messages) or [UserPromptPart(_OPENING)]:
         if isinstance(item, ModelResponse):

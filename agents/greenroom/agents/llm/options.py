@@ -1,21 +1,30 @@
 """What an LLM agent is told: which model, where it is, how patiently it is asked."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal
+import re
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
-ModelName = Annotated[str, Field(pattern=r"^[a-z0-9/-]+:.+$")]
-Address = Annotated[str, Field(pattern=r"^(https?://.+)?$")]
-
-PATTERNS: Final[Mapping[str, str]] = {
-    "model": 'a model is "openai:NAME", "anthropic:NAME" or "google:NAME"',
-    "base_url": "an address begins with http:// or https://",
-}
-"""What fits these fields, in words."""
+from greenroom.agents.tables import Table
 
 
-class Endpoint(BaseModel):
+def _model_name(given: str) -> str:
+    if re.match(r"[a-z0-9/-]+:.", given) is None:
+        raise ValueError('a model is "openai:NAME", "anthropic:NAME" or "google:NAME"')
+    return given
+
+
+def _address(given: str) -> str:
+    if given and re.match(r"https?://.", given) is None:
+        raise ValueError("an address begins with http:// or https://")
+    return given
+
+
+ModelName = Annotated[str, AfterValidator(_model_name), Field(examples=["openai:gpt-5-mini"])]
+Address = Annotated[str, AfterValidator(_address)]
+
+
+class Endpoint(Table):
     """A model and where it is reached.
 
     `model` is "openai:NAME" (chat completions, of OpenAI or of any endpoint that speaks them), "anthropic:NAME", "google:NAME"
@@ -23,8 +32,6 @@ class Endpoint(BaseModel):
     the provider's own (OPENAI_API_KEY, ANTHROPIC_API_KEY, GOOGLE_API_KEY), and no key goes to a `base_url` for which none was
     named.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: ModelName
     base_url: Address = ""
@@ -35,10 +42,8 @@ def _as_endpoint(given: Any) -> Any:
     return {"model": given} if isinstance(given, str) else given
 
 
-class LlmOptions(BaseModel):
+class LlmOptions(Table):
     """How the model is asked. Seconds, where it is about time."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     timeout: Annotated[float, Field(gt=0, le=600)] = 30.0
     """How long a model may be silent: until its answer, or where the reply is streamed until the next piece of it."""

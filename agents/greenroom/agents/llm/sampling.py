@@ -28,6 +28,8 @@ class _Asked(BaseModel):
     verbosity: str | None = None
 
 
+PASSED_ON = frozenset(_Asked.model_fields)
+
 _RENAMED = {
     "max_completion_tokens": "max_tokens",
     "reasoning_effort": "openai_reasoning_effort",

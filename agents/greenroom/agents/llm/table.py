@@ -1,23 +1,19 @@
 """The `[llm]` table of an agent file."""
 
-import difflib
 import importlib
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import ConfigDict, ValidationError
-
 from greenroom.agents.llm.agent import LlmAgent
-from greenroom.agents.llm.options import PATTERNS, Address, LlmOptions, ModelName
+from greenroom.agents.llm.options import Address, LlmOptions, ModelName
+from greenroom.agents.tables import read_table
 from greenroom.sdk import AgentError, Tool
 
 
 class _Table(LlmOptions):
     """What may stand in it: the options, and what else makes an agent. Paths are relative to the file."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: ModelName
     base_url: Address = ""
@@ -32,7 +28,7 @@ class _Table(LlmOptions):
 
 def read_llm(settings: Mapping[str, Any], folder: Path) -> LlmAgent:
     """The agent that a table describes. `folder` is the file's. Raises `AgentError` with every mistake in it, one a line."""
-    table = _checked(settings)
+    table = read_table(_Table, settings, "llm")
     options = {name: value for name in LlmOptions.model_fields if (value := getattr(table, name)) is not None}
     return LlmAgent(
         table.name,
@@ -45,32 +41,6 @@ def read_llm(settings: Mapping[str, Any], folder: Path) -> LlmAgent:
         world=None if table.world is None else folder / table.world,
         scenarios=None if table.scenarios is None else folder / table.scenarios,
     )
-
-
-def _checked(settings: Mapping[str, Any]) -> _Table:
-    if "api_key" in settings:
-        raise AgentError(
-            "llm.api_key: a key is no part of a file; api_key_env names the environment variable that has it"
-        )
-    try:
-        return _Table.model_validate(dict(settings))
-    except ValidationError as error:
-        raise AgentError("\n".join(map(_mistake, error.errors()))) from None
-
-
-def _mistake(mistake: Any) -> str:
-    field = ".".join(map(str, mistake["loc"]))
-    match mistake["type"]:
-        case "extra_forbidden":
-            near = difflib.get_close_matches(field, _Table.model_fields, n=1)
-            known = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(_Table.model_fields))}"
-            return f"llm.{field}: there is no such setting; {known}"
-        case "missing":
-            return f'llm.{field} is missing; for instance {field} = "openai:gpt-5-mini"'
-        case "string_pattern_mismatch":
-            return f"llm.{field}: {PATTERNS[str(mistake['loc'][-1])]}, not {mistake['input']!r}"
-        case _:
-            return f"llm.{field}: {mistake['msg']}, not {mistake['input']!r}"
 
 
 def _instructions(table: _Table, folder: Path) -> str:

@@ -3,7 +3,6 @@
 They are described in docs/remote-agents.md.
 """
 
-from greenroom.agents.remote.command.agent import CommandAgent
 from greenroom.agents.remote.rpc.agent import GrpcAgent
 
-__all__ = ["CommandAgent", "GrpcAgent"]
+__all__ = ["GrpcAgent"]
