@@ -3,6 +3,7 @@
 They are described in docs/remote-agents.md.
 """
 
+from greenroom.agents.remote.command.agent import CommandAgent
 from greenroom.agents.remote.rpc.agent import GrpcAgent
 
-__all__ = ["GrpcAgent"]
+__all__ = ["CommandAgent", "GrpcAgent"]

@@ -32,5 +32,10 @@ def write(value: object) -> str:
     return json.dumps(value, separators=(",", ":"))
 
 
+def line(value: object) -> bytes:
+    """Compact UTF-8 that ends its line."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(errors="replace") + b"\n"
+
+
 def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is no JSON")

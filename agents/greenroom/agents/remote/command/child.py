@@ -1,0 +1,244 @@
+"""A process that speaks in lines: what it writes is read no faster than it is taken, and it goes with all it has started."""
+
+import asyncio
+import logging
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from subprocess import PIPE, Popen
+
+from greenroom.agents.remote.command.lines import LONGEST
+from greenroom.agents.remote.failure import RemoteFailed, shortened
+
+_UNREAD = 256 * 1024
+"""Bytes that may wait here before the process has to."""
+
+_LINGER = 1.0
+"""Seconds after its end for which somebody else may keep its output open."""
+
+_COMPLAINTS = 100
+"""Lines of its standard error in the log for each turn."""
+
+_COMPLAINT = 4 * 1024
+
+_log = logging.getLogger(__name__)
+
+
+class _Pipe(asyncio.Protocol):
+    """One end of a pipe, for the loop."""
+
+    def __init__(self, taken: Callable[[bytes], None], lost: Callable[["_Pipe"], None]) -> None:
+        self._taken = taken
+        self._lost = lost
+        self.is_open = True
+
+    def data_received(self, data: bytes) -> None:
+        self._taken(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.is_open = False
+        self._lost(self)
+
+
+class Child:
+    """Made by `start`.
+
+    It does not use the loop's own subprocesses: uvloop forks, which takes longer the more memory the core has, and which gRPC
+    does not like in a process with its threads; `Popen` does neither.
+    """
+
+    def __init__(self, process: "Popen[bytes]", name: str) -> None:
+        self._process = process
+        self._name = name
+        self._loop = asyncio.get_running_loop()
+        self._input = _Pipe(lambda _: None, self._lost)
+        self._output = _Pipe(self._take, self._lost)
+        self._errors = _Pipe(self._complain, self._lost)
+        self._writing: asyncio.WriteTransport | None = None
+        self._reading: list[asyncio.ReadTransport] = []
+        self._may_be_killed = True
+        self._lines: deque[bytes] = deque()
+        self._waiting = 0
+        """Bytes in `_lines`."""
+        self._rest = bytearray()
+        """The line that is not at its end yet."""
+        self._complaint = bytearray()
+        self._complaints = 0
+        self._more = asyncio.Event()
+        self._output_over = False
+        self._paused = False
+        self._exited = asyncio.Event()
+        self._over = asyncio.Event()
+        self._lingering: asyncio.TimerHandle | None = None
+        self._too_long = False
+
+    async def connect(self) -> None:
+        """Once, before all else."""
+        process, loop = self._process, self._loop
+        assert process.stdin is not None
+        threading.Thread(target=self._watch, name="greenroom-command", daemon=True).start()
+        writing, _ = await loop.connect_write_pipe(lambda: self._input, process.stdin)
+        self._writing = writing
+        for pipe, file in ((self._output, process.stdout), (self._errors, process.stderr)):
+            reading, _ = await loop.connect_read_pipe(lambda pipe=pipe: pipe, file)  # type: ignore[misc]
+            self._reading.append(reading)
+
+    # What its host does
+
+    def send(self, data: bytes) -> None:
+        """Writes to it; to one that does not read any longer, nothing."""
+        if self._writing is not None and self._input.is_open:
+            self._writing.write(data)
+
+    def close_input(self) -> None:
+        """There is nothing more to read for it."""
+        if self._writing is not None:
+            self._writing.close()
+
+    async def line(self) -> bytes | None:
+        """The next line, without its end; None when there will be none. Raises `RemoteFailed` for one that is too long."""
+        while not self._lines and not self._output_over:
+            self._more.clear()
+            await self._more.wait()
+        if not self._lines:
+            if self._too_long:
+                raise RemoteFailed(f"it wrote a line of more than {LONGEST} bytes")
+            return None
+        line = self._lines.popleft()
+        self._waiting -= len(line)
+        if self._paused and self._waiting <= _UNREAD:
+            self._paused = False
+            self._reading[0].resume_reading()
+        return line
+
+    async def exit_code(self) -> int:
+        """What it ended with, once it has; a signal's number below zero."""
+        await self._exited.wait()
+        return self._process.returncode
+
+    def listen(self) -> bool:
+        """A new turn begins. Whether it is there for that: it runs, and has said nothing since its last one."""
+        self._complaints = 0
+        return not (self._exited.is_set() or self._output_over or self._lines or self._rest)
+
+    def kill(self) -> None:
+        """Ends it and all it has started, at once."""
+        if self._may_be_killed:
+            _kill_group(self._process.pid)
+
+    async def over(self) -> None:
+        """Until nothing of it is left."""
+        await self._over.wait()
+
+    @property
+    def is_over(self) -> bool:
+        return self._over.is_set()
+
+    # What becomes of it
+
+    def _watch(self) -> None:
+        """In a thread of its own, until it has ended. Its number is another process's as soon as its end is taken note of:
+        what it leaves behind is killed before that, where the machine can tell the two apart."""
+        number = self._process.pid
+        if hasattr(os, "waitid"):
+            os.waitid(os.P_PID, number, os.WEXITED | os.WNOWAIT)
+            self._may_be_killed = False
+            _kill_group(number)
+            self._process.wait()
+        else:
+            self._process.wait()
+            self._may_be_killed = False
+            _kill_group(number)
+        with suppress(RuntimeError):  # the loop is closed: nobody waits
+            self._loop.call_soon_threadsafe(self._ended)
+
+    def _ended(self) -> None:
+        self._exited.set()
+        self._lingering = self._loop.call_later(_LINGER, self.abandon)
+        self._check_over()
+
+    def _lost(self, pipe: _Pipe) -> None:
+        if pipe is self._output:
+            self._end_output()
+        elif pipe is self._errors and self._complaint:
+            self._complain(b"\n")
+        self._check_over()
+
+    def _check_over(self) -> None:
+        if self._exited.is_set() and not (self._output.is_open or self._errors.is_open):
+            self.close_input()
+            if self._lingering is not None:
+                self._lingering.cancel()
+            self._over.set()
+
+    def abandon(self) -> None:
+        """Closes what connects it with its host."""
+        self.close_input()
+        for reading in self._reading:
+            reading.close()
+
+    # How lines are made
+
+    def _take(self, data: bytes) -> None:
+        if self._output_over:
+            return
+        *whole, rest = data.split(b"\n")
+        for piece in whole:
+            line = bytes(self._rest + piece) if self._rest else piece
+            self._rest.clear()
+            self._waiting += len(line)
+            self._lines.append(line)
+        self._rest += rest
+        if len(self._rest) > LONGEST:
+            self._too_long = True
+            self._rest.clear()
+            self._end_output()
+            self.kill()
+        elif self._waiting > _UNREAD and not self._paused:
+            self._paused = True
+            self._reading[0].pause_reading()
+        self._more.set()
+
+    def _end_output(self) -> None:
+        if self._rest:  # what is written last need not end its line
+            self._lines.append(bytes(self._rest))
+            self._rest.clear()
+        self._output_over = True
+        self._more.set()
+
+    def _complain(self, data: bytes) -> None:
+        *lines, rest = bytes(self._complaint + data).split(b"\n")
+        if len(rest) > _COMPLAINT:
+            lines, rest = [*lines, rest], b""
+        self._complaint[:] = rest
+        for line in lines:
+            self._complaints += 1
+            if self._complaints <= _COMPLAINTS:
+                _log.info("%s: %s", self._name, shortened(line.decode(errors="replace")))
+            elif self._complaints == _COMPLAINTS + 1:
+                _log.info("%s: it says more, which is dropped", self._name)
+
+
+async def start(command: Sequence[str], name: str) -> Child:
+    """A new process, in a group of its own. Raises `OSError`."""
+    child = Child(_spawn(command), name)
+    try:
+        await child.connect()
+    except BaseException:
+        child.kill()
+        child.abandon()
+        raise
+    return child
+
+
+def _spawn(command: Sequence[str]) -> "Popen[bytes]":
+    """Holds the loop up until the program is loaded: a millisecond, and a thread of its own would hold it up as long."""
+    return Popen(command, stdin=PIPE, stdout=PIPE, stderr=PIPE, bufsize=0, start_new_session=True)
+
+
+def _kill_group(leader: int) -> None:
+    with suppress(ProcessLookupError, PermissionError):  # nobody is left in it
+        os.killpg(leader, signal.SIGKILL)
