@@ -317,6 +317,11 @@ async def test_without_a_folder_there_are_the_turns_documents_alone() -> None:
     assert [passage["source"] for passage in evidence(nothing)] == ["context/2"]
 
 
+async def test_code_in_a_document_keeps_its_indent() -> None:
+    [reply] = await play(asking(Knowledge()), [with_documents("refund", "Use:\n\n    if refund:\n        pay()")])
+    assert [passage["text"] for passage in evidence(reply)] == ["Use:\n\n    if refund:\n        pay()"]
+
+
 async def test_what_tells_the_agent_how_to_behave_is_no_document() -> None:
     knowledge = Knowledge()
     text = "You are a refund agent. Be polite. Refunds take five days.\n\nAnswer in French. Use the following context:"
@@ -368,6 +373,34 @@ async def test_many_turns_at_once_load_the_folder_once(
     assert [record.message.partition(" in ")[0] for record in caplog.records] == ["knowledge: 4 passages of 3 files"]
 
 
+async def test_whoever_asks_first_and_goes_away_leaves_the_loading_to_the_others(
+    handbook: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "greenroom.agents.knowledge")
+    knowledge = Knowledge(handbook)
+    first = asyncio.create_task(knowledge.load())
+    await asyncio.sleep(0)
+    first.cancel()
+    assert await found(knowledge, "refund")
+    assert first.cancelled()
+    assert len(caplog.records) == 1
+
+
+async def test_a_folder_is_not_read_again_when_nobody_waited_for_the_end_of_it(
+    handbook: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "greenroom.agents.knowledge")
+    knowledge = Knowledge(handbook)
+    before = asyncio.all_tasks()
+    first = asyncio.create_task(knowledge.load())
+    await asyncio.sleep(0)
+    [filling] = asyncio.all_tasks() - before - {first}
+    first.cancel()
+    await asyncio.wait([filling])
+    await knowledge.load()
+    assert len(caplog.records) == 1
+
+
 def test_another_loop_finds_the_same(handbook: Path) -> None:
     knowledge = Knowledge(handbook, top=1)
     first, second = (asyncio.run(found(knowledge, "refund")) for _ in range(2))
@@ -402,6 +435,7 @@ async def test_a_folder_is_looked_for_beside_the_module_that_names_it(monkeypatc
     [
         ({"name": "search knowledge"}, "name 'search knowledge' is no tool's name"),
         ({"top": 0}, "top is 1 to 20 passages, not 0"),
+        ({"folder": ""}, "folder is empty"),
         ({"size": 10}, "size is 100 to 8000 characters, not 10"),
     ],
 )
@@ -422,8 +456,12 @@ async def test_an_agent_file_names_a_folder_or_gives_a_table(handbook: Path) -> 
     ("settings", "message"),
     [
         ("nowhere", r"knowledge\.folder: there is no folder .*nowhere"),
-        ({"folders": "x", "top": 99}, r"knowledge\.top: .*less than or equal to 20; knowledge\.folders: Extra"),
-        (7, r"knowledge: Input should be"),
+        (
+            {"folders": "x", "top": 99},
+            r"knowledge\.top: .*equal to 20, not 99\nknowledge\.folders: there is no such setting; there are folder, ",
+        ),
+        (7, r"knowledge: it is a folder's name or a table, not 7"),
+        ("", r"knowledge\.folder: .*at least 1 character, not ''"),
         ({"name": "a b"}, r"knowledge\.name: String should match"),
     ],
 )

@@ -1,10 +1,9 @@
 """Which files become knowledge, how they are cut, and what is said of those that cannot be read."""
 
-import builtins
 import itertools
 import os
+import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -69,14 +68,7 @@ async def test_a_passage_of_a_pdf_says_its_page(tmp_path: Path) -> None:
 def test_a_pdf_without_pypdf_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.md").write_text("text", encoding="utf-8")
     (tmp_path / "b.pdf").write_bytes(pdf("text"))
-    there = builtins.__import__
-
-    def without(name: str, *rest: Any) -> Any:
-        if name.partition(".")[0] == "pypdf":
-            raise ModuleNotFoundError("No module named 'pypdf'", name="pypdf")
-        return there(name, *rest)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.setitem(sys.modules, "pypdf", None)
     with pytest.raises(AgentError, match=r"knowledge: b\.pdf needs pypdf: pip install 'greenroom\[knowledge\]'"):
         read_folder(tmp_path, 800)
     (tmp_path / "b.pdf").unlink()
@@ -121,6 +113,13 @@ def test_what_cannot_be_read_is_left_out_and_named(tmp_path: Path, caplog: pytes
         "huge.txt": "it has 33554433 bytes, and 33554432 are the most",
     }
     assert f"{folder / 'latin.txt'} is left out: it is not UTF-8 (byte 1)" in caplog.text
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_text("text", encoding="utf-8")
+    (tmp_path / "shut").mkdir(mode=0)
+    assert read_folder(tmp_path, 800).left_out == {"shut": "it cannot be read (Permission denied)"}
 
 
 def test_a_folder_in_which_nothing_can_be_read_is_refused(tmp_path: Path) -> None:

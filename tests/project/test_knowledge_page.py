@@ -108,11 +108,11 @@ def test_the_page_names_every_parameter_with_its_default() -> None:
         default = ast.literal_eval(keyword.value)
         assert default in (..., parameters[str(keyword.arg)].default)
     for name in parameters:
-        assert f"`{name}`" in WORDS.partition("## What it takes")[2].partition("In an agent file")[0]
+        assert f"`{name}`" in WORDS.partition("## What it takes")[2].partition("`read_knowledge(")[0]
 
 
-def test_the_page_names_the_keys_of_an_agent_file_and_what_a_passage_has() -> None:
-    keys = WORDS.partition("or a table `[….knowledge]` with ")[2].partition("\n")[0]
+def test_the_page_names_the_keys_of_a_table_and_what_a_passage_has() -> None:
+    keys = WORDS.partition("or of a table with ")[2].partition(". It raises")[0]
     assert re.findall(r"`(\w+)`", keys) == list(KnowledgeSettings.model_fields)
     shown = WORDS.partition("gives `Passage` objects: ")[2].partition(". Without")[0]
     assert set(re.findall(r"`(\w+)`", shown)) == {*Passage.__dataclass_fields__, "where"}

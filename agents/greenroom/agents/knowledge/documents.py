@@ -27,12 +27,12 @@ def documents_in(texts: Sequence[str], size: int) -> list[Text]:
 
 def _without_orders(paragraph: str) -> str:
     """A paragraph without the sentences at its beginning that are meant for the agent."""
-    start = len(paragraph) - len(paragraph.lstrip())
+    start = kept = len(paragraph) - len(paragraph.lstrip())
     for end in _ends(paragraph, start):
-        if not _TO_THE_AGENT.match(paragraph, start):
+        if not _TO_THE_AGENT.match(paragraph, kept):
             break
-        start = end
-    return paragraph[start:]
+        kept = end
+    return paragraph if kept == start else paragraph[kept:]
 
 
 def _ends(paragraph: str, start: int) -> Iterator[int]:

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -43,13 +43,17 @@ def read_folder(folder: Path, size: int) -> Library:
     passages: list[Text] = []
     left_out: dict[str, str] = {}
     files = 0
-    for path in _files(folder):
-        source = os.fsencode(path.relative_to(folder).as_posix()).decode(errors="replace")
+
+    def leave_out(path: Path, why: str) -> None:
+        name = _named(path, folder)
+        left_out[name] = why
+        logger.warning("knowledge: %s is left out: %s", folder / name, why)
+
+    for path in _files(folder, lambda error: leave_out(Path(error.filename), f"it cannot be read ({error.strerror})")):
         try:
-            found = _read(path, source, folder, size)
+            found = _read(path, _named(path, folder), folder, size)
         except Unreadable as problem:
-            left_out[source] = str(problem)
-            logger.warning("knowledge: %s is left out: %s", folder / source, problem)
+            leave_out(path, str(problem))
             continue
         files += 1
         passages += found
@@ -59,8 +63,13 @@ def read_folder(folder: Path, size: int) -> Library:
     return Library(passages, files, left_out)
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    for place, folders, names in os.walk(folder):
+def _named(path: Path, folder: Path) -> str:
+    """Its path below the folder; a name may have bytes that are no UTF-8."""
+    return os.fsencode(path.relative_to(folder).as_posix()).decode(errors="replace")
+
+
+def _files(folder: Path, refused: Callable[[OSError], None]) -> Iterator[Path]:
+    for place, folders, names in os.walk(folder, onerror=refused):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             path = Path(place, name)

@@ -46,6 +46,8 @@ class Knowledge:
     ) -> None:
         if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
             raise AgentError(f"knowledge: name {name!r} is no tool's name: 1 to 64 of A-Z, a-z, 0-9, _ and -")
+        if folder == "":
+            raise AgentError("knowledge: folder is empty; leave it out to search the turn's documents alone")
         if not 1 <= top <= MOST_PASSAGES:
             raise AgentError(f"knowledge: top is 1 to {MOST_PASSAGES} passages, not {top}")
         if size not in SIZES:

@@ -24,13 +24,21 @@ class KnowledgeSettings(BaseModel):
 
 def read_knowledge(settings: Any, folder: Path) -> Knowledge:
     """The knowledge that an agent file in `folder` describes: by a folder's name, or by a table of `KnowledgeSettings`.
-    Raises `AgentError` that names each key that is wrong."""
+    Raises `AgentError` with every mistake, one a line. The agent takes its `tool`, and its `load` at the start."""
     try:
         read = KnowledgeSettings.model_validate({"folder": settings} if isinstance(settings, str) else settings)
     except ValidationError as error:
-        mistakes = (f"{'.'.join(('knowledge', *map(str, e['loc'])))}: {e['msg']}" for e in error.errors())
-        raise AgentError("; ".join(mistakes)) from None
+        raise AgentError("\n".join(map(_mistake, error.errors()))) from None
     place = None if read.folder is None else (folder / read.folder).resolve()
     if place is not None and not place.is_dir():
         raise AgentError(f"knowledge.folder: there is no folder {place}")
     return Knowledge(place, name=read.name, description=read.description, top=read.top, size=read.size)
+
+
+def _mistake(mistake: Any) -> str:
+    key = ".".join(("knowledge", *map(str, mistake["loc"])))
+    if mistake["type"] == "extra_forbidden":
+        return f"{key}: there is no such setting; there are {', '.join(KnowledgeSettings.model_fields)}"
+    if not mistake["loc"]:
+        return f"{key}: it is a folder's name or a table, not {mistake['input']!r}"
+    return f"{key}: {mistake['msg']}, not {mistake['input']!r}"
