@@ -27,6 +27,8 @@ EXPORTS = {
         "UserMemory",
         "World",
         "WorldError",
+        "as_agent",
+        "delegate",
         "tool",
     },
     "greenroom.edge": {

@@ -4,13 +4,10 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from greenroom.agents.agent_file import SUFFIXES, read_agent_file
-from greenroom.cli.module_agents import agent_in_module
+from greenroom.agents.named import agent_named
 from greenroom.cli.process import CannotStart
 from greenroom.cli.settings import Settings, flag_of
 from greenroom.core.agent import Agent, AgentError
-
-BUNDLED = {"support": "greenroom.agents.support:agent"}
 
 _NAMED = re.compile(r"([A-Za-z0-9_.-]+)=(.+)")
 _UPSTREAM = ("upstream_request", "upstream_reply", "upstream_tools", "upstream_headers", "upstream_model")
@@ -40,14 +37,11 @@ def agent_id(name: str) -> str:
 
 def load_agent(name: str, settings: Settings | None = None) -> Agent:
     """One agent; `settings` are those of an endpoint. Raises `CannotStart` with what to do about it."""
-    target = _target(name)
-    target = BUNDLED.get(target, target)
+    target, settings = _target(name), settings or Settings.model_construct()
     try:
         if _is_endpoint(target):
-            return _endpoint(target, settings or Settings.model_construct())
-        if target.endswith(SUFFIXES):
-            return read_agent_file(Path(target))
-        return agent_in_module(target, BUNDLED)
+            return _endpoint(target, settings)
+        return agent_named(target, Path.cwd(), factory=settings.factory)
     except AgentError as problem:
         raise CannotStart("\n".join(f"agent {name}: {line}" for line in str(problem).splitlines())) from None
 

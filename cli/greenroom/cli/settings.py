@@ -53,6 +53,9 @@ class Settings(BaseSettings):
         False, description="Answer 404 to a `model` that names no agent, instead of letting the default one reply."
     )
 
+    factory: Annotated[bool, Row(takes=("serve", "core"))] = Field(
+        False, description="Each `module:attribute` is a callable that makes an agent: one for each turn."
+    )
     upstream_request: Annotated[Path | None, Row(takes=("serve", "core"), flag="--request")] = Field(
         None, description="For an agent at `https://…`: the Jinja template of what it is sent (docs/http-agent.md)."
     )

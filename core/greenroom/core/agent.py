@@ -227,17 +227,31 @@ def as_agent(target: object, name: str) -> Agent:
 
 async def produce(agent: Agent, turn: Turn, executor: ThreadPoolExecutor) -> Reply:
     """Lets the agent reply, whatever form its function has. Raises what the function raises, or `AgentError`."""
+    reply = _checked(await _answered(agent, turn, executor), agent.name)
+    if turn.handed is not None:
+        raise AgentError(
+            f"agent {agent.name} handed off to {turn.handed[0]}, and nobody took it: that is for a Router's"
+        )
+    return _finished(reply, turn)
+
+
+async def delegate(turn: Turn, agent: Agent, name: str = "") -> Reply:
+    """Lets another agent reply in this turn: with its own instructions, its own tools, and a part of `turn.state` of its own
+    under this name (by default the agent's). What it says goes out as it is said; the reply's text is what it returns beyond
+    that. One at a time. Raises what the agent raises, or `AgentError`."""
+    with turn.acting(name or agent.name, agent.instructions, agent.tools):
+        return _checked(await _answered(agent, turn, turn.toolbox.executor), agent.name)
+
+
+async def _answered(agent: Agent, turn: Turn, executor: ThreadPoolExecutor) -> Any:
     function = agent.function
     if agent.form == "coroutine":
-        answer: Any = await function(turn)
-    elif agent.form == "generator":
-        answer = await _collect(function, turn)
-    else:
-        runner = partial(copy_context().run, partial(function, turn))
-        answer = await asyncio.get_running_loop().run_in_executor(executor, runner)
-        if isinstance(answer, Awaitable):
-            answer = await answer
-    return _finished(answer, turn, agent.name)
+        return await function(turn)
+    if agent.form == "generator":
+        return await _collect(function, turn)
+    runner = partial(copy_context().run, partial(function, turn))
+    answer = await asyncio.get_running_loop().run_in_executor(executor, runner)
+    return await answer if isinstance(answer, Awaitable) else answer
 
 
 async def _collect(function: ReplyFunction, turn: Turn) -> Reply | None:
@@ -253,7 +267,7 @@ async def _collect(function: ReplyFunction, turn: Turn) -> Reply | None:
     return last or Reply("")
 
 
-def _finished(answer: Any, turn: Turn, name: str) -> Reply:
+def _checked(answer: Any, name: str) -> Reply:
     reply = Reply(answer) if isinstance(answer, str) else answer
     if not isinstance(reply, Reply) or not isinstance(reply.text, str):
         raise AgentError(f"agent {name} answered with a {type(answer).__name__}, not with a Reply or a str")
@@ -261,6 +275,10 @@ def _finished(answer: Any, turn: Turn, name: str) -> Reply:
         raise AgentError(f"agent {name}: confidence {reply.confidence} is not between 0 and 1")
     if (used := reply.usage) is not None and not (_is_count(used.prompt_tokens) and _is_count(used.completion_tokens)):
         raise AgentError(f"agent {name}: {used} is no count of tokens")
+    return reply
+
+
+def _finished(reply: Reply, turn: Turn) -> Reply:
     turn.feed = None  # a task that was left behind may go on to say what the reply does not have
     text = "".join((*turn.said, reply.text)) if turn.said else reply.text
     if turn.said or not text.isascii():

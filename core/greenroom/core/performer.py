@@ -1,6 +1,7 @@
 """Lets an agent reply, within bounds, and keeps the evidence when it fails."""
 
 import logging
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from time import perf_counter_ns
 
@@ -107,7 +108,9 @@ class Performer:
             state_json=state,
             memory_json=turn.notes_after(reply.text) if remembers else _noted(plan),
             changes=turn.world_turn.changes(),
-            seen_json=seen_json(turn.scene, scenario_instructions, turn.seen_of_memory() if remembers else ""),
+            seen_json=seen_json(
+                turn.scene, [*turn.guidance, scenario_instructions], turn.seen_of_memory() if remembers else ""
+            ),
             prompt_tokens=prompt_tokens(plan, turn.scene) if used is None else used.prompt_tokens,
             completion_tokens=usage.of_reply(reply.text) if used is None else used.completion_tokens,
             waited_us=waited // 1000,
@@ -167,10 +170,11 @@ def _noted(plan: Plan) -> str:
     return last.memory_json if last is not None else ""
 
 
-def seen_json(scene: Scene, scenario_instructions: str, memory: str = "") -> str:
-    """What the agent saw beside the stored conversation and the context: see `TurnRecord.seen_json`."""
+def seen_json(scene: Scene, further: Sequence[str], memory: str = "") -> str:
+    """What the agent saw beside the stored conversation and the context: see `TurnRecord.seen_json`. `further`: instructions
+    beside the agent's own."""
     parts = []
-    instructions = [text for text in (scene.instructions, scenario_instructions) if text]
+    instructions = [text for text in (scene.instructions, *further) if text]
     if instructions:
         parts.append(f'"instructions":{to_json(instructions)}')
     profile, metadata = scene.user_profile_json, scene.user_metadata_json

@@ -103,12 +103,12 @@ class OutsideCall:
 class Toolbox:
     """The tools of one turn. Calls are numbered and kept in order of start."""
 
-    __slots__ = ("_executor", "_over", "_records", "_running", "_told", "_turn", "refused", "tools")
+    __slots__ = ("_over", "_records", "_running", "_told", "_turn", "executor", "refused", "tools")
 
     def __init__(self, tools: Sequence[Tool[..., Any]], turn: "Turn", executor: ThreadPoolExecutor) -> None:
         self.tools = tools
         self._turn = turn
-        self._executor = executor
+        self.executor = executor
         self._records: list[ToolCallRecord | None] = []
         self._running: dict[int, Execution] = {}
         self._over = False
@@ -258,7 +258,7 @@ class Toolbox:
             work: Awaitable[Any] = tool.function(**keywords)
             return work
         runner = partial(copy_context().run, partial(tool.function, **keywords))
-        return asyncio.get_running_loop().run_in_executor(self._executor, runner)
+        return asyncio.get_running_loop().run_in_executor(self.executor, runner)
 
 
 def _is_stopping(error: BaseException) -> bool:

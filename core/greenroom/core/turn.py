@@ -5,9 +5,10 @@ import hashlib
 import json
 import random
 import secrets
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import Token
+from contextlib import contextmanager
+from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from time import perf_counter_ns
@@ -35,6 +36,8 @@ from greenroom.core.user_memory import Recollection, UserMemory
 from greenroom.core.world import World, WorldTurn
 
 T = TypeVar("T")
+
+_ACTING: ContextVar[object] = ContextVar("greenroom_acting", default=None)
 
 
 class Scene(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -112,6 +115,11 @@ class Turn(Injectable):
         """System and developer texts that hold for this turn: instructions and retrieved documents (CHAT-11)."""
         self.instructions = scene.instructions
         """The agent's own instructions."""
+        self.guidance: list[str] = []
+        """The instructions of agents that it was delegated to, in order."""
+        self.handed: tuple[str, str] | None = None
+        """Whom the acting agent has handed it to, and why."""
+        self._acting: object = None
         self.said: list[str] = []
         self._said_bytes = 0
         self.toolbox = Toolbox(backstage.tools, self, backstage.executor)
@@ -240,6 +248,32 @@ class Turn(Injectable):
         """Records a tool call that runs elsewhere, from now until it is told how it ended. Scenarios do not script those.
         Raises `LimitExceeded` past the turn's bound."""
         return self.toolbox.outside(name, arguments, id)
+
+    def hand_off(self, agent: str, why: str = "") -> None:
+        """Has another agent of the same `Router` go on with this turn, once the one that replies now is done: a tool may say
+        so as well as the agent itself."""
+        self.handed = (agent, why)
+
+    @contextmanager
+    def acting(self, name: str, instructions: str, tools: Sequence[Tool[..., Any]]) -> Iterator[None]:
+        """Another agent acts in this turn meanwhile. Raises `RuntimeError` where two would at the same time."""
+        if _ACTING.get() is not self._acting:
+            raise RuntimeError("one agent at a time replies in a turn; wait for the one before")
+        before = (self.instructions, self.toolbox.tools, self.state, self._acting)
+        own = before[2].setdefault("agents", {}).setdefault(name, {})
+        self._acting = object()
+        token = _ACTING.set(self._acting)
+        self.instructions, self.toolbox.tools, self.state = instructions, tools, own
+        if instructions:
+            self.guidance.append(instructions)
+        self.__dict__.pop("messages", None)
+        try:
+            yield
+        finally:
+            before[2]["agents"][name] = self.state
+            self.instructions, self.toolbox.tools, self.state, self._acting = before
+            self.__dict__.pop("messages", None)
+            _ACTING.reset(token)
 
     def say(self, text: str) -> None:
         """Adds text to the reply, ahead of what the agent returns. Who reads the reply as a stream has it at once."""

@@ -15,7 +15,7 @@ async def reply(turn: Turn) -> Reply:
     return Reply(f"It is {order['status']}.", confidence=0.9)
 """
 
-from greenroom.core.agent import Agent, AgentError, AgentUnavailable, Reply, Usage
+from greenroom.core.agent import Agent, AgentError, AgentUnavailable, Reply, Usage, as_agent, delegate
 from greenroom.core.conversation import Conversation
 from greenroom.core.notes import EarlierSession, Fact
 from greenroom.core.plain import WorldError
@@ -46,5 +46,7 @@ __all__ = [
     "UserMemory",
     "World",
     "WorldError",
+    "as_agent",
+    "delegate",
     "tool",
 ]

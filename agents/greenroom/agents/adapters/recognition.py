@@ -3,6 +3,7 @@
 import importlib
 from dataclasses import dataclass
 from types import ModuleType
+from typing import Any
 
 from greenroom.sdk import Agent, AgentError
 
@@ -25,14 +26,14 @@ class Kind:
 KINDS: tuple[Kind, ...] = (Kind("agents", "Agent", "openai_agents", "OpenAIAgentsAgent"),)
 
 
-def adapt(target: object, name: str) -> Agent | None:
-    """The agent that serves a framework's object; None when no adapter knows it. Raises `AgentError` when it cannot be
-    served as it is."""
-    for cls in type(target).__mro__:
+def adapt(target: Any, name: str, *, factory: bool = False) -> Agent | None:
+    """The agent that serves a framework's object, or those that a factory makes; None when no adapter knows it. Raises
+    `AgentError` when it cannot be served as it is."""
+    for cls in type(target() if factory else target).__mro__:
         for kind in KINDS:
             if kind.has(cls):
                 adapter = getattr(importlib.import_module(f"{__package__}.{kind.module}"), kind.adapter)
-                agent: Agent = adapter(target, name=name)
+                agent: Agent = adapter(target, name=name, factory=factory)
                 return agent
     return None
 

@@ -1,35 +1,70 @@
-"""From `module:attribute` in the current folder to an agent."""
+"""From the name of an agent to the agent: `module:attribute`, an agent file, a command."""
 
 import difflib
 import importlib
 import logging
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from inspect import isfunction
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
-from greenroom.core.agent import Agent, AgentError, as_agent
+from greenroom.agents.adapters import adapt
+from greenroom.agents.agent_file import SUFFIXES, read_agent_file
+from greenroom.sdk import Agent, AgentError, Reply, Turn, as_agent, delegate
 
 logger = logging.getLogger(__name__)
 
+BUNDLED = {"support": "greenroom.agents.support:agent"}
 
-def agent_in_module(name: str, known: Iterable[str]) -> Agent:
-    """Raises `AgentError` with what to do about it. `known`: names that stand for agents."""
+
+def agent_named(name: str, folder: Path, *, factory: bool = False) -> Agent:
+    """The agent of this name; modules and files are looked for in the folder. `factory`: it names a callable that makes one
+    for each turn. Raises `AgentError` with what to do about it."""
+    name = BUNDLED.get(name, name)
+    if name.endswith(SUFFIXES):
+        return read_agent_file(folder / name)
+    return _in_module(name, folder, factory=factory)
+
+
+def agent_of(target: Any, name: str, *, factory: bool = False) -> Agent:
+    """The agent that an object is: an `Agent`, a function that takes a `Turn`, or one of a framework's; or that a factory
+    makes, for each turn. Raises `AgentError` for anything else."""
+    if not factory:
+        return adapt(target, name) or as_agent(target, name)
+    if not callable(target):
+        raise AgentError(f"{name} is a {type(target).__name__}, and a factory is a callable that makes an agent")
+    return adapt(target, name, factory=True) or _made_each_turn(target, name)
+
+
+def _made_each_turn(make: Callable[[], Any], name: str) -> Agent:
+    """What is known of all that it makes is read off the first one, on which no turn runs."""
+    first = as_agent(make(), name)
+
+    async def reply(turn: Turn) -> Reply:
+        return await delegate(turn, as_agent(make(), name))
+
+    reply.__doc__ = first.function.__doc__
+    first.reply(reply)
+    return first
+
+
+def _in_module(name: str, folder: Path, *, factory: bool) -> Agent:
     module_name, colon, attribute = name.partition(":")
     if not colon or not module_name or not attribute:
-        raise AgentError(_unclear(name, known))
+        raise AgentError(_unclear(name, BUNDLED))
     if module_name.endswith(".py") or "/" in module_name:
         dotted = module_name.removesuffix(".py").removeprefix("./").replace("/", ".")
         raise AgentError(f"name the module, not its file: {dotted}:{attribute}")
-    module = _import(module_name)
+    module = _import(module_name, folder)
     found: object = module
     for part in attribute.split("."):
         if not hasattr(found, part):
             raise AgentError(f"{module_name} has no {attribute}{_nearest_names(module, attribute)}")
         found = getattr(found, part)
     try:
-        return as_agent(found, name)
+        return agent_of(found, name, factory=factory)
     except AgentError as problem:
         raise AgentError(f"{problem}{_agents_there(module, attribute)}") from None
 
@@ -40,8 +75,8 @@ def _unclear(name: str, known: Iterable[str]) -> str:
     return f"there is no such agent; give {', '.join(known)}, or module:attribute from the current folder"
 
 
-def _import(module_name: str) -> ModuleType:
-    here = str(Path.cwd())
+def _import(module_name: str, folder: Path) -> ModuleType:
+    here = str(folder)
     if here not in sys.path:
         sys.path.insert(0, here)
     try:
@@ -49,17 +84,15 @@ def _import(module_name: str) -> ModuleType:
     except ModuleNotFoundError as problem:
         missing = problem.name or ""
         if module_name == missing or module_name.startswith(f"{missing}."):
-            raise AgentError(f"no module {missing} in {here}{_nearest_modules(missing)}") from None
+            raise AgentError(f"no module {missing} in {here}{_nearest_modules(missing, folder)}") from None
         raise AgentError(f"{module_name} imports {missing}, which is not installed") from None
     except Exception as problem:  # an author's module may raise anything while it is imported
         logger.exception("importing %s failed", module_name)
         raise AgentError(f"importing {module_name} failed: {type(problem).__name__}: {problem}") from None
 
 
-def _nearest_modules(missing: str) -> str:
-    there = [path.stem for path in Path.cwd().glob("*.py")] + [
-        path.parent.name for path in Path.cwd().glob("*/__init__.py")
-    ]
+def _nearest_modules(missing: str, folder: Path) -> str:
+    there = [path.stem for path in folder.glob("*.py")] + [path.parent.name for path in folder.glob("*/__init__.py")]
     return _suggest(difflib.get_close_matches(missing, there, n=3))
 
 

@@ -1,0 +1,60 @@
+"""What stands for an agent: an object of a module, and what a factory makes."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from greenroom.agents.named import agent_named, agent_of
+from greenroom.sdk import Agent, AgentError, Turn, World, tool
+from greenroom.sdk.testing import play
+
+
+def made() -> Agent:
+    """An agent that keeps what it is told in itself, as it should not."""
+    said: list[str] = []
+
+    @tool
+    def note(world: World, text: str) -> int:
+        """Notes."""
+        said.append(text)
+        world["notes"]["n"] = len(said)
+        return len(said)
+
+    agent = Agent("leaky", tools=[note], world={"notes": {"n": 0}}, instructions="Be short.")
+
+    @agent.reply
+    async def reply(turn: Turn) -> str:
+        """Counts what it was told."""
+        turn.state["turns"] = turn.state.get("turns", 0) + 1
+        return f"{await turn.call('note', text=turn.text)} {turn.state['turns']} {turn.messages.openai()[0]['content']}"
+
+    return agent
+
+
+async def test_a_factory_makes_an_agent_for_each_turn() -> None:
+    shared = await play(made(), ["a", "b"])
+    assert [reply.text for reply in shared] == ["1 1 Be short.", "2 2 Be short."]
+    apart = agent_of(made, "it", factory=True)
+    assert (apart.name, apart.description) == ("leaky", "Counts what it was told.")
+    replies = await play(apart, ["a", "b"])
+    assert [reply.text for reply in replies] == ["1 1 Be short.", "1 2 Be short."]
+    assert [reply.world for reply in replies] == [{"notes": {"n": 1}}] * 2
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [(5, "a factory is a callable"), (lambda: 5, "is a int"), (lambda: Agent("no reply"), "no reply function")],
+)
+def test_a_factory_that_is_none_is_explained(target: Any, said: str) -> None:
+    with pytest.raises(AgentError) as problem:
+        agent_of(target, "it", factory=True)
+    assert said in str(problem.value)
+
+
+def test_a_name_is_looked_for_in_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "named_in_folder.py").write_text("async def reply(turn):\n    'Says hi.'\n    return 'hi'\n")
+    monkeypatch.setattr("sys.path", ["/nowhere"])
+    assert agent_named("named_in_folder:reply", tmp_path).description == "Says hi."
+    with pytest.raises(AgentError, match="no module named_in_foldr in .*; did you mean named_in_folder"):
+        agent_named("named_in_foldr:reply", tmp_path)
