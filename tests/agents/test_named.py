@@ -56,5 +56,5 @@ def test_a_name_is_looked_for_in_the_folder(tmp_path: Path, monkeypatch: pytest.
     (tmp_path / "named_in_folder.py").write_text("async def reply(turn):\n    'Says hi.'\n    return 'hi'\n")
     monkeypatch.setattr("sys.path", ["/nowhere"])
     assert agent_named("named_in_folder:reply", tmp_path).description == "Says hi."
-    with pytest.raises(AgentError, match="no module named_in_foldr in .*; did you mean named_in_folder"):
+    with pytest.raises(AgentError, match=r"no module named_in_foldr in .*; did you mean named_in_folder"):
         agent_named("named_in_foldr:reply", tmp_path)

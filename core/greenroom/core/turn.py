@@ -263,7 +263,8 @@ class Turn(Injectable):
         own = before[2].setdefault("agents", {}).setdefault(name, {})
         self._acting = object()
         token = _ACTING.set(self._acting)
-        self.instructions, self.toolbox.tools, self.state = instructions, tools, own
+        self.instructions, self.toolbox.tools = instructions, tools
+        self.__dict__["state"] = own
         if instructions:
             self.guidance.append(instructions)
         self.__dict__.pop("messages", None)
@@ -271,7 +272,7 @@ class Turn(Injectable):
             yield
         finally:
             before[2]["agents"][name] = self.state
-            self.instructions, self.toolbox.tools, self.state, self._acting = before
+            self.instructions, self.toolbox.tools, self.__dict__["state"], self._acting = before
             self.__dict__.pop("messages", None)
             _ACTING.reset(token)
 
