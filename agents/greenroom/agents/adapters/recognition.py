@@ -23,7 +23,10 @@ class Kind:
         return cls.__name__ == self.class_name and f"{cls.__module__}.".startswith(f"{self.package}.")
 
 
-KINDS: tuple[Kind, ...] = (Kind("agents", "Agent", "openai_agents", "OpenAIAgentsAgent"),)
+KINDS: tuple[Kind, ...] = (
+    Kind("agents", "Agent", "openai_agents", "OpenAIAgentsAgent"),
+    Kind("pydantic_ai", "AbstractAgent", "pydantic_ai", "PydanticAIAgent"),
+)
 
 
 def adapt(target: Any, name: str, *, factory: bool = False) -> Agent | None:

@@ -19,7 +19,7 @@ from pydantic_ai.messages import (
 
 from greenroom.sdk import Message, Turn
 
-_OPENING = "Begin the conversation."
+OPENING = "Begin the conversation."
 """Said to the model where the agent opens: not every provider takes a request without a user's message."""
 
 
@@ -27,9 +27,14 @@ def history_of(turn: Turn) -> list[ModelMessage]:
     """The instructions, what is known of the user (where memory is on) and the context as system messages, then the
     conversation with its tool calls."""
     system = (turn.instructions, turn.memory.text(), *turn.context)
-    request: list[ModelRequestPart] = [SystemPromptPart(text) for text in system if text]
+    return messages_of(turn.messages, [text for text in system if text])
+
+
+def messages_of(conversation: Sequence[Message], system: Sequence[str] = ()) -> list[ModelMessage]:
+    """A conversation, with system texts before it."""
+    request: list[ModelRequestPart] = [SystemPromptPart(text) for text in system]
     messages: list[ModelMessage] = []
-    for item in _conversation(turn.messages) or [UserPromptPart(_OPENING)]:
+    for item in _conversation(conversation) or [UserPromptPart(OPENING)]:
         if isinstance(item, ModelResponse):
             if request:
                 messages.append(ModelRequest(request))

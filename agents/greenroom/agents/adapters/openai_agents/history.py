@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from greenroom.agents.adapters.system import system_texts
 from greenroom.sdk import Message, Turn
 
 _OPENING = "Begin the conversation."
@@ -14,8 +15,7 @@ Item = dict[str, Any]
 
 def context_items(turn: Turn) -> list[Item]:
     """The system texts of this turn."""
-    texts = [turn.instructions, *turn.context] if turn.instructions else turn.context
-    return [{"role": "system", "content": text} for text in texts]
+    return [{"role": "system", "content": text} for text in system_texts(turn)]
 
 
 def items_of(messages: Iterable[Message]) -> list[Item]:

@@ -1,0 +1,5 @@
+"""Agents of pydantic-ai."""
+
+from greenroom.agents.adapters.pydantic_ai.agent import PydanticAIAgent
+
+__all__ = ["PydanticAIAgent"]
