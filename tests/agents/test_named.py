@@ -58,3 +58,15 @@ def test_a_name_is_looked_for_in_the_folder(tmp_path: Path, monkeypatch: pytest.
     assert agent_named("named_in_folder:reply", tmp_path).description == "Says hi."
     with pytest.raises(AgentError, match=r"no module named_in_foldr in .*; did you mean named_in_folder"):
         agent_named("named_in_foldr:reply", tmp_path)
+
+
+def test_an_address_or_a_program_is_an_agent_elsewhere(tmp_path: Path) -> None:
+    program = tmp_path / "agent"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    assert agent_named("grpc://localhost:1", tmp_path).name == "grpc://localhost:1"
+    assert agent_named("./agent", tmp_path).description == "agent"
+    assert agent_named(str(program), Path("/")).description == "agent"
+    for wrong in ("grpc://localhost", "./nothing", "./agent.py"):
+        with pytest.raises(AgentError):
+            agent_named(wrong, tmp_path)

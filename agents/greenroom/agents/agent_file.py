@@ -12,7 +12,6 @@ import yaml
 from greenroom.sdk import Agent, AgentError
 
 KINDS = {
-    "llm": "greenroom.agents.llm.table:read_llm",
     "router": "greenroom.agents.router.table:read_router",
     "http": "greenroom.agents.http.table:read_http",
     "openai": "greenroom.agents.http.table:read_openai",

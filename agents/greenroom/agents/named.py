@@ -1,4 +1,4 @@
-"""From the name of an agent to the agent: `module:attribute`, an agent file, a command."""
+"""From the name of an agent to the agent: `module:attribute`, an agent file, an address of a process, a command."""
 
 import difflib
 import importlib
@@ -23,9 +23,19 @@ def agent_named(name: str, folder: Path, *, factory: bool = False) -> Agent:
     """The agent of this name; modules and files are looked for in the folder. `factory`: it names a callable that makes one
     for each turn. Raises `AgentError` with what to do about it."""
     name = BUNDLED.get(name, name)
+    if name.startswith(("grpc://", "grpcs://")):
+        return _remote("GrpcAgent", name)
     if name.endswith(SUFFIXES):
         return read_agent_file(folder / name)
+    if name.startswith(("./", "../", "/")) and not name.endswith(".py") and ":" not in name:
+        return _remote("CommandAgent", str(folder / name))
     return _in_module(name, folder, factory=factory)
+
+
+def _remote(kind: str, target: str) -> Agent:
+    remote = importlib.import_module("greenroom.agents.remote")  # with a gRPC client, which few agents need
+    agent: Agent = getattr(remote, kind)(target)
+    return agent
 
 
 def agent_of(target: Any, name: str, *, factory: bool = False) -> Agent:
