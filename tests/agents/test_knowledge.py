@@ -303,6 +303,15 @@ async def test_the_folder_and_the_turns_documents_are_ranked_as_one(handbook: Pa
     assert first["score"] > second["score"]
 
 
+async def test_a_document_that_is_in_the_folder_too_takes_one_place(handbook: Path) -> None:
+    document = "A refund takes five working days.\n\n[2] A refund of shoes takes ten."
+    [reply] = await play(asking(Knowledge(handbook, top=2)), [with_documents("refund takes", document)])
+    assert [passage["text"] for passage in evidence(reply)] == [
+        "A refund takes five working days.",
+        "[2] A refund of shoes takes ten.",
+    ]
+
+
 async def test_without_a_folder_there_are_the_turns_documents_alone() -> None:
     knowledge = Knowledge()
     texts = ["You are a helpful assistant. Answer using the context.\n\nThe lift is out of order.", "Lunch is at noon."]

@@ -1,7 +1,7 @@
 """A shelf: passages that are searched together, by words and, where there is an embedding, by meaning."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from greenroom.agents.knowledge.index import Hit, Index, best
@@ -55,20 +55,30 @@ def _found(
     shelves = [] if shelf is None else [shelf]
     if own:
         shelves.append(Shelf(Index(own), None if vectors is None else Vectors(vectors[1:])))
-    hits = best([shelf.index for shelf in shelves], words_of(query), top if vectors is None else _LOOKED_AT)
+    hits = best([shelf.index for shelf in shelves], words_of(query), _LOOKED_AT)
     if vectors is None:
-        return [_passage(shelves, hit, hit.score, None) for hit in hits]
+        return _distinct((_passage(shelves, hit, hit.score, None) for hit in hits), top)
     by_words = {hit.place: hit for hit in hits}
     cosines = _nearest(shelves, vectors[0])
     scores: dict[tuple[int, int], float] = {}
     for ranking in (by_words, cosines):
         for rank, place in enumerate(ranking, 1):
             scores[place] = scores.get(place, 0.0) + 1 / (_RANK + rank)
-    best_places = sorted(scores, key=lambda place: (-scores[place], place))[:top]
-    return [
+    found = (
         _passage(shelves, by_words.get(place, Hit(place, 0.0, 0.0)), scores[place], cosines.get(place))
-        for place in best_places
-    ]
+        for place in sorted(scores, key=lambda place: (-scores[place], place))
+    )
+    return _distinct(found, top)
+
+
+def _distinct(passages: Iterable[Passage], top: int) -> list[Passage]:
+    """The first `top` that say something of their own: a request's documents often come from the folder."""
+    found: dict[str, Passage] = {}
+    for passage in passages:
+        if len(found) == top:
+            break
+        found.setdefault(passage.text, passage)
+    return list(found.values())
 
 
 def _nearest(shelves: Sequence[Shelf], query: Vector) -> dict[tuple[int, int], float]:
