@@ -81,6 +81,8 @@ class CoreProcess:
             await server.start()
         except StoreUnavailable as problem:
             raise CannotStart(problem.message, code=1) from None
+        except AgentError as problem:
+            raise CannotStart(str(problem)) from None
         except CannotListen as problem:
             raise CannotStart(f"grpc_port: {problem}; choose another port, or 0 for any free one") from None
         except Exception as problem:  # an author's start-up function may raise anything
