@@ -145,6 +145,10 @@ CONTRACT: dict[str, Entry] = {
         "core/test_core_waiting::test_eight_turns_wait_for_a_session_and_the_next_is_told_that_it_is_busy",
         "core/test_core_waiting::test_whatever_comes_and_goes_a_session_has_one_turn_at_a_time",
         "core/test_core_world::test_sessions_never_see_each_other",
+        "core/test_core_memory::test_nothing_is_known_and_nothing_kept_where_memory_is_off",
+        "core/test_core_memory::test_users_namespaces_and_agents_are_kept_apart_and_nobody_has_no_memory",
+        "core/test_core_memory::test_what_a_session_knows_is_settled_when_it_begins",
+        "project/test_memory_page::test_the_page_leads_from_nothing_to_its_answer",
         "core/test_core_failing_turns::test_a_commit_that_a_stranger_overtook_runs_the_turn_once_more",
         "core/test_core_repeats::test_two_cores_on_one_database_answer_the_same_request_once",
         "core/test_core_repeats::"
@@ -249,6 +253,7 @@ CONTRACT: dict[str, Entry] = {
     "USER-04": proved(
         "spec/test_whole_resources::test_a_deleted_user_is_gone_with_all_sessions",
         "core/test_core_users::test_deleting_a_user_in_mid_turn_ends_the_turn_and_nothing_rises",
+        "core/test_core_memory::test_what_is_known_goes_with_the_user",
     ),
     "USER-05": proved(
         "spec/test_whole_resources::test_the_published_user_is_made_as_published",

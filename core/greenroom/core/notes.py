@@ -48,6 +48,8 @@ class Notes(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     @property
     def all(self) -> tuple[Note, ...]:
         """Each key once, what was noted last at the end."""
+        if not self.new:
+            return self.earlier
         newest: dict[str, Note] = {}
         for note in (*self.earlier, *self.new):
             newest.pop(note.key, None)

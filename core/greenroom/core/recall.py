@@ -27,11 +27,12 @@ class Recall:
         if plan.adopted and not path:
             first = plan.adopted[0]
             plan.adopted = (msgspec.structs.replace(first, seen_json=f'{{"memory":{known}}}'), *plan.adopted[1:])
+        notes = path[-1].memory_json if path else ""
         return Recollection(
             known_json=known,
-            notes_json=path[-1].memory_json if path else "",
+            notes_json=notes,
             begins=not path and not plan.adopted,
-            opening=_opening(plan),
+            opening="" if notes else _opening(plan),
             turns=plan.depth + 1,
         )
 

@@ -170,7 +170,8 @@ class Turn(Injectable):
     @lazy
     def memory(self) -> UserMemory:
         """What is known of the user from earlier sessions; empty where memory is off, as it is by default (docs/memory.md)."""
-        return UserMemory(self.user, self.session_id, self.scene.memory)
+        scene = self.scene
+        return UserMemory(scene.user_metadata_json, scene.session_id, scene.memory)
 
     @lazy
     def world(self) -> World:
@@ -337,7 +338,8 @@ class Turn(Injectable):
         memory = self.scene.memory
         if memory is None:
             return ""
-        return memory.known_json if memory.begins or self.memory.was_read else ""
+        was_read = "memory" in self.__dict__ and self.memory.was_read
+        return memory.known_json if memory.begins or was_read else ""
 
     def state_after(self) -> str:
         """The state to store, as JSON text. Raises `WorldError` when it is no JSON object."""
