@@ -239,3 +239,23 @@ async def test_a_tool_of_the_turn_may_ask_for_what_is_injected(model: StubModel)
     model.play(calls("who"), says("The first."))
     async with talking(agent_of(model, tools=[who])) as talk:
         assert (await talk.say("Which turn?")).tool_calls[0].result_json == "1"
+
+
+async def test_where_memory_is_on_the_model_reads_what_it_noted_in_an_earlier_session(model: StubModel) -> None:
+    @tool
+    def remember(turn: Turn, fact: str, about: str) -> str:
+        """Note a fact about the user for later conversations."""
+        turn.remember(fact, key=about)
+        return "noted"
+
+    model.play(calls("remember", fact="by e-mail", about="channel"), says("Noted."), says("By e-mail?"))
+    async with talking(agent_of(model, instructions="Be brief.", tools=[remember]), memory=True) as talk:
+        await talk.say("Reach me by e-mail.", user_id="ann")
+        await talk.say("Hello!", user_id="ann", session_id="s2")
+        await talk.say("Hello!", user_id="bob", session_id="s3")
+    first, _, later, stranger = ([one["content"] for one in request["messages"]] for request in model.requests)
+    assert first == ["Be brief.", "Reach me by e-mail."]
+    assert stranger == ["Be brief.", "Hello!"]
+    [instructions, known, hello] = later
+    assert (instructions, hello) == ("Be brief.", "Hello!")
+    assert "\n- channel: by e-mail\n" in known
