@@ -126,6 +126,24 @@ async def test_of_one_key_the_newest_fact_holds_and_what_is_forgotten_is_gone(op
     assert await facts(core, "s4") == {"channel": "phone", "size": "43"}
 
 
+async def test_of_two_sessions_the_one_that_noted_it_last_is_right(opened: Open) -> None:
+    core = await opened()
+    await say(core, "size=42")
+    await say(core, "size=43", sid="s2")
+    await say(core, "hello")
+    assert await facts(core, "s3") == {"size": "43"}
+
+
+async def test_a_turn_knows_at_once_what_it_notes(opened: Open) -> None:
+    core = await opened()
+    assert await facts(core, "s1", "hi", "ok") == {}
+    answer = await say(core, "a=1\nb=1\nknow\na=2\nnote c\nforget b\nknow", sid="s2")
+    assert json.loads(answer)["facts"] == {"a": ["2", "s2"], "c": ["c", "s2"]}
+    assert list(await facts(core, "s3")) == ["a", "c"]
+    await say(core, "a=3\nd=1\na=4", sid="s4")
+    assert list(await facts(core, "s5")) == ["c", "d", "a"], "the one that was noted last stands last"
+
+
 async def test_the_same_fact_twice_is_one(opened: Open) -> None:
     core = await opened()
     await say(core, "note likes tea\nnote likes tea")
@@ -231,9 +249,10 @@ async def test_a_history_that_was_never_here_is_adopted_and_the_rest_remembered(
     assert adopted.adopted
     assert json.loads(known_json(adopted)) == json.loads(known_json(own))
     await say(core, "never", "seen", "know", own.reply, "note later", sid="b")
+    await say(core, "never", "seen", "know", own.reply, "note later", "ok", "elsewhere", "said", "hello", sid="b")
     told = await knows(core, "c")
     assert set(told["facts"]) == {"size", "later"}
-    assert told["sessions"][1] == ["b", '3 turns; began with "never", ended with "ok"']
+    assert told["sessions"][1] == ["b", '5 turns; began with "never", ended with "ok"']
     assert await facts(core, "b", "never", "seen") == {"size": "42"}
 
 
@@ -279,6 +298,15 @@ async def test_a_scenario_switches_memory_on_or_off_whatever_the_setting(opened:
     await say(other, "note sealed", sid="s5", metadata_json=metadata["off"])
     assert await facts(other, "s6") == {"likes tea": "likes tea"}
     assert await knows(other, "s7", metadata_json=metadata["off"]) == NOTHING
+
+
+async def test_a_session_keeps_what_its_scenario_said_of_memory(opened: Open) -> None:
+    core = await opened(memory=False, sources=[[{"id": "on", "memory": True}]])
+    await say(core, "note likes tea", metadata_json='{"scenario_id":"on"}')
+    await core.stop()
+    without = await opened(memory=False)
+    assert await facts(without, "s1") == {"likes tea": "likes tea"}
+    assert await knows(without, "s2") == NOTHING
 
 
 async def test_a_session_that_starts_over_in_another_scenario_has_its_memory(opened: Open) -> None:
