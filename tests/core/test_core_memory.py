@@ -141,7 +141,8 @@ async def test_a_turn_knows_at_once_what_it_notes(opened: Open) -> None:
     assert json.loads(answer)["facts"] == {"a": ["2", "s2"], "c": ["c", "s2"]}
     assert list(await facts(core, "s3")) == ["a", "c"]
     await say(core, "a=3\nd=1\na=4", sid="s4")
-    assert list(await facts(core, "s5")) == ["c", "d", "a"], "the one that was noted last stands last"
+    for sid in ("s4", "s5"):
+        assert list(await facts(core, sid)) == ["c", "d", "a"], "the one that was noted last stands last"
 
 
 async def test_the_same_fact_twice_is_one(opened: Open) -> None:
@@ -253,6 +254,8 @@ async def test_a_history_that_was_never_here_is_adopted_and_the_rest_remembered(
     told = await knows(core, "c")
     assert set(told["facts"]) == {"size", "later"}
     assert told["sessions"][1] == ["b", '5 turns; began with "never", ended with "ok"']
+    back = ("never", "seen", "know", own.reply, "note later", "ok", "elsewhere", "said")
+    assert set(await facts(core, "b", *back)) == {"size", "later"}, "after a turn that was adopted in between"
     assert await facts(core, "b", "never", "seen") == {"size": "42"}
 
 
