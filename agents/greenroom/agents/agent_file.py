@@ -15,7 +15,8 @@ KINDS = {
     "router": "greenroom.agents.router.table:read_router",
     "http": "greenroom.agents.http.table:read_http",
     "openai": "greenroom.agents.http.table:read_openai",
-    "llm": "greenroom.agents.llm.table:read_llm",
+    "grpc": "greenroom.agents.remote.table:read_grpc",
+    "command": "greenroom.agents.remote.table:read_command",
 }
 """What reads a table, imported when one is met: it takes the table and the file's folder."""
 SUFFIXES = (".toml", ".yaml", ".yml")

@@ -57,17 +57,17 @@ class CommandAgent(Agent):
             child.send(turn_line(turn, turn_id))
             if not self._stays and not self.tools:
                 child.close_input()  # for a program that reads all there is
-            reply = await Dialogue(turn, turn_id, child).reply()
-            return reply or await self._ended(turn, child)
+            dialogue = Dialogue(turn, turn_id, child)
+            return await dialogue.reply() or await self._ended(child, dialogue.has_spoken)
 
-    async def _ended(self, turn: Turn, child: Child) -> Reply:
+    async def _ended(self, child: Child, has_spoken: bool) -> Reply:
         """What a process has replied that ended without saying that it has."""
         if self._stays:
             child.kill()  # it may have closed its output alone
             raise RemoteFailed(f"a worker ended with {ended_with(await child.exit_code())} before it had replied")
         if code := await child.exit_code():
             raise RemoteFailed(f"it ended with {ended_with(code)}")
-        if not turn.said:
+        if not has_spoken:
             raise RemoteFailed("it ended without a word; it writes at least a line of JSON with text")
         return Reply("")
 

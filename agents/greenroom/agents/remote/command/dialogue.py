@@ -27,6 +27,8 @@ class Dialogue:
         self._child = child
         self._calls: set[asyncio.Task[None]] = set()
         self._refused: BaseException | None = None
+        self.has_spoken = False
+        """Whether there is any text of a reply."""
 
     async def reply(self) -> Reply | None:
         """What it replies; None when its output ends without that. Raises `RemoteFailed` for what is no event, and what it
@@ -50,6 +52,7 @@ class Dialogue:
             if event.id and event.id != self._id:
                 raise RemoteFailed(f"it told of turn {shortened(event.id)}, which is over")
             if event.text is not None:
+                self.has_spoken = True
                 self._turn.say(event.text)
                 await self._turn.keep_pace()
             elif event.tool_call is not None:

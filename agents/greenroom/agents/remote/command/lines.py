@@ -119,7 +119,7 @@ def turn_line(turn: Turn, turn_id: str) -> bytes:
         "state": turn.state,
         "time_left": round(turn.time_left, 3),
         "now": turn.clock.now().isoformat(),
-        "key": f"turn_{turn.call_key(0).rpartition('_')[2]}",
+        "key": turn.key,
         "traceparent": turn.traceparent,
     }
     return plain_json.line(told)

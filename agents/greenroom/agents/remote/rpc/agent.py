@@ -61,10 +61,11 @@ class GrpcAgent(Agent):
 
     async def _reply(self, turn: Turn) -> Reply:
         request = request_of(turn, self._target.agent, secrets.token_hex(16), self._schemas, self._tool_service)
+        before = _shown(turn)
         try:
             return await self._ask(turn, request)
         except grpc.aio.AioRpcError as error:
-            if not self._may_repeat(turn, error):
+            if _shown(turn) != before or not self._may_repeat(error):
                 raise await self._failure(turn, error) from None
         request.resent = True
         request.timeout_ms = max(1, int(turn.time_left * 1000))
@@ -92,14 +93,9 @@ class GrpcAgent(Agent):
         response = await stub.RunTurn(request, timeout=turn.time_left, metadata=metadata)
         return answer.whole(response.reply, response.hosted)
 
-    def _may_repeat(self, turn: Turn, error: grpc.aio.AioRpcError) -> bool:
-        """Whether its connection broke before the agent has done anything that shows here."""
-        return (
-            error.code() is grpc.StatusCode.UNAVAILABLE
-            and self._open().get_state() in _RECONNECTING
-            and not turn.said
-            and not turn.toolbox.records
-        )
+    def _may_repeat(self, error: grpc.aio.AioRpcError) -> bool:
+        """Whether the connection broke; the agent itself has refused nothing."""
+        return error.code() is grpc.StatusCode.UNAVAILABLE and self._open().get_state() in _RECONNECTING
 
     async def _failure(self, turn: Turn, error: grpc.aio.AioRpcError) -> Exception:
         if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and turn.time_left < _LAST:
@@ -131,3 +127,8 @@ class GrpcAgent(Agent):
     def _is_down(self) -> str:
         state = self._open().get_state(try_to_connect=True)
         return f"{self._target.url} cannot be reached" if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE else ""
+
+
+def _shown(turn: Turn) -> tuple[int, int]:
+    """How much there is in the turn that a second try would say or do again."""
+    return len(turn.said), len(turn.toolbox.records)

@@ -13,6 +13,7 @@ class Answer:
     def __init__(self, turn: Turn) -> None:
         self._turn = turn
         self._calls = Reported(turn)
+        self._said: list[str] = []
         self._completed: tuple[turn_pb2.Reply, agent_pb2.HostedReply] | None = None
 
     async def take(self, event: agent_pb2.StreamTurnResponse) -> None:
@@ -22,6 +23,7 @@ class Answer:
             raise RemoteFailed("it went on after `completed`")
         kind = event.WhichOneof("event")
         if kind == "text_delta":
+            self._said.append(event.text_delta)
             self._turn.say(event.text_delta)
             await self._turn.keep_pace()
         elif kind == "tool_call":
@@ -37,7 +39,7 @@ class Answer:
 
     def whole(self, proto: turn_pb2.Reply, hosted: agent_pb2.HostedReply) -> Reply:
         """The reply, with what it changes of the turn. Raises `RemoteFailed` for one that is not what was told before."""
-        said = "".join(self._turn.said)
+        said = "".join(self._said)
         if proto.text and not proto.text.startswith(said):
             raise RemoteFailed("the text of `completed` is not what was streamed")
         self._calls.complete(proto.tool_calls)

@@ -29,16 +29,18 @@ class Reported:
         """The ids of the records that were made here."""
         self._told: set[str] = set()
         """The ids of the records that stand for what was told."""
+        self._before = {record.id for record in turn.toolbox.records}
+        """Those of an agent that replied in this turn before."""
 
     def tell(self, call: turn_pb2.ToolCall) -> None:
         """One call, while the reply is made."""
-        left = [record for record in self._turn.toolbox.records if record.id not in self._told]
+        left = [record for record in self._records() if record.id not in self._told]
         found = self._named(call, left) or self._alike(call, left) or self._record(call)
         self._told.add(found.id)
 
     def complete(self, calls: Iterable[turn_pb2.ToolCall]) -> None:
         """All of the turn, as the reply lists them; those that were told are among them."""
-        missing, left = list(calls), list[Recorded](self._turn.toolbox.records)
+        missing, left = list(calls), self._records()
         for find in (self._named, self._alike):  # no record stands for two calls, nor for one that names another
             still: list[turn_pb2.ToolCall] = []
             for call in missing:
@@ -50,6 +52,9 @@ class Reported:
             missing = still
         for call in missing:
             self._record(call)
+
+    def _records(self) -> list[Recorded]:
+        return [record for record in self._turn.toolbox.records if record.id not in self._before]
 
     def _named(self, call: turn_pb2.ToolCall, records: Sequence[Recorded]) -> Recorded | None:
         return next((record for record in records if call.id and record.id == call.id), None)

@@ -30,7 +30,7 @@ def request_of(
     hosted = proto.hosted
     hosted.chat_id = turn.chat_id
     hosted.number = turn.number
-    hosted.key = f"turn_{turn.call_key(0).rpartition('_')[2]}"  # that of its first call under a name of its own
+    hosted.key = turn.key
     hosted.state_json = plain_json.write(turn.state)
     hosted.user_profile_json = _object(turn.user.profile)
     hosted.user_metadata_json = _object(turn.user.metadata)
