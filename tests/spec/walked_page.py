@@ -1,7 +1,8 @@
 """A page of the docs, done as a reader does it: its files are written, its commands run, its answers compared.
 
 A fenced block with a name after its language (```toml shop.toml) is a file. In `sh` blocks `greenroom serve …` starts a
-sandbox (in this process, as the command would), `curl …` asks it, `export` sets a variable, and `pip install` has been done.
+sandbox (in this process, as the command would), `curl …` asks it, `export` sets a variable, `chmod +x` makes a file a command,
+and `pip install` has been done.
 A `json` block after a `curl` is what it answers: the same, but for the keys it leaves out and the parts it shows as "…".
 """
 
@@ -36,8 +37,10 @@ _BLOCK = re.compile(r"^```(\w+)(?: ([^\n`]+))?\n(.*?)^```$", re.MULTILINE | re.D
 class Walk:
     """A page that is being done; `replaced` are texts of it that stand for something else here, an address for instance."""
 
-    def __init__(self, page: str, folder: Path, replaced: Mapping[str, str]) -> None:
+    def __init__(self, page: str, folder: Path, replaced: Mapping[str, str], section: str) -> None:
         self._text = (DOCS / page).read_text(encoding="utf-8")
+        if section:
+            self._text = self._text.partition(f"\n## {section}\n")[2].partition("\n## ")[0]
         for shown, real in replaced.items():
             assert shown in self._text, f"{page} does not say {shown}"
             self._text = self._text.replace(shown, real)
@@ -67,6 +70,8 @@ class Walk:
         match words:
             case ["pip", "install", *_] | []:
                 pass
+            case ["chmod", "+x", name]:
+                (self._folder / name).chmod(0o755)
             case ["export", assigned]:
                 monkeypatch.setenv(*assigned.split("=", 1))
             case ["greenroom", "serve", *arguments]:
@@ -80,13 +85,17 @@ class Walk:
 
 
 async def walk(
-    page: str, folder: Path, monkeypatch: pytest.MonkeyPatch, replaced: Mapping[str, str] | None = None
+    page: str,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    replaced: Mapping[str, str] | None = None,
+    section: str = "",
 ) -> None:
-    """Does the page in a folder. At least one of its answers must have been compared."""
+    """Does the page in a folder, or the section with this heading. At least one of its answers must have been compared."""
     monkeypatch.chdir(folder)
     monkeypatch.syspath_prepend(str(folder))
     before = set(sys.modules)
-    done = Walk(page, folder, replaced or {})
+    done = Walk(page, folder, replaced or {}, section)
     try:
         await done.run(monkeypatch)
     finally:

@@ -1,15 +1,14 @@
 """The `[llm]` table of an agent file."""
 
-import importlib
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from greenroom.agents.llm.agent import LlmAgent
 from greenroom.agents.llm.options import Address, LlmOptions, ModelName
+from greenroom.agents.named_tools import named_tools
 from greenroom.agents.tables import read_table
-from greenroom.sdk import AgentError, Tool
+from greenroom.sdk import AgentError
 
 
 class _Table(LlmOptions):
@@ -37,7 +36,7 @@ def read_llm(settings: Mapping[str, Any], folder: Path) -> LlmAgent:
         api_key_env=table.api_key_env,
         options=LlmOptions(**options),
         instructions=_instructions(table, folder),
-        tools=list(_tools(table.tools, folder)),
+        tools=list(named_tools(table.tools, folder, "llm.tools")),
         world=None if table.world is None else folder / table.world,
         scenarios=None if table.scenarios is None else folder / table.scenarios,
     )
@@ -53,23 +52,3 @@ def _instructions(table: _Table, folder: Path) -> str:
     except (OSError, ValueError) as problem:
         why = problem.strerror if isinstance(problem, OSError) else problem
         raise AgentError(f"llm.instructions_file: cannot read {table.instructions_file}: {why}") from None
-
-
-def _tools(names: Sequence[str], folder: Path) -> Iterator[Tool[..., Any]]:
-    """`module:attribute` is one tool, `module` all that are in it. Modules are looked for in the file's folder first."""
-    home = str(folder.resolve())
-    if names and home not in sys.path:
-        sys.path.insert(0, home)
-    for name in names:
-        module_name, _, attribute = name.partition(":")
-        try:
-            module = importlib.import_module(module_name)
-        except ModuleNotFoundError as missing:
-            raise AgentError(f"llm.tools: {name}: no module {missing.name} in {folder}") from None
-        there = {key: value for key, value in vars(module).items() if isinstance(value, Tool)}
-        if attribute and attribute not in there:
-            known = ", ".join(there) or "none; put @tool on the function"
-            raise AgentError(f"llm.tools: {name}: {module_name} has no tool {attribute}; it has {known}")
-        if not there:
-            raise AgentError(f"llm.tools: {name}: {module_name} has no tools; put @tool on its functions")
-        yield from [there[attribute]] if attribute else dict.fromkeys(there.values())

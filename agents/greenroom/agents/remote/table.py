@@ -49,11 +49,11 @@ def read_grpc(settings: Mapping[str, Any], folder: Path) -> GrpcAgent:
 def read_command(settings: Mapping[str, Any], folder: Path) -> CommandAgent:
     """Raises `AgentError`."""
     table = read_table(CommandTable, settings, "command")
-    program, *arguments = [table.command] if isinstance(table.command, str) else table.command or [""]
-    if "/" in program:
-        program = str(folder / program)
+    words = [table.command] if isinstance(table.command, str) else list(table.command)
+    if words and "/" in words[0]:
+        words[0] = str(folder / words[0])
     return CommandAgent(
-        [program, *arguments],
+        words,
         name=table.name,
         tools=list(named_tools(table.tools, folder, "command.tools")),
         world=None if table.world is None else folder / table.world,
