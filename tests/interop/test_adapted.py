@@ -1,0 +1,39 @@
+"""Objects of other frameworks as agents, with the frameworks as they are published: their turns, that their sessions are
+sealed, and that docs/frameworks.md leads from nothing to its answer."""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from adapted_agents import HERE, PAGE, Adapted
+
+EXTRAS = ("openai-agents", "pydantic-ai")
+
+sys.path.insert(0, str(HERE))
+
+
+@pytest.mark.parametrize("extra", EXTRAS)
+def test_a_framework(tmp_path: Path, extra: str) -> None:
+    """In one test, for what is installed serves all of it."""
+    from stub_openai import StubOpenAI  # noqa: PLC0415  # beside the modules that need a framework
+
+    name = extra.replace("-", "_")
+    adapted = Adapted(tmp_path, extra)
+    adapted.run(f"{name}_turns.py")
+    adapted.check_sealed(tmp_path, f"{name}_leaks:agent")
+    [shown] = set(re.findall(r'^  "content": (".*")', PAGE.read_text(encoding="utf-8"), re.MULTILINE))
+    words = json.loads(shown)
+    with (
+        StubOpenAI("get_order", {"order_id": "12345"}, words) as openai,
+        adapted.serving_page(tmp_path, f"{name}_shop", OPENAI_API_KEY="sk-1", OPENAI_BASE_URL=openai.url) as sandbox,
+    ):
+        answer = sandbox.chat("Where is my order #12345?", headers={"X-Tool-Trace": "metadata"})
+        assert answer.json()["choices"][0]["message"]["content"] == words, answer.text
+        assert "12345" in json.dumps(answer.json()["metadata"])
+        assert answer.json()["usage"]["prompt_tokens"] == 20
+        openai.status = 401
+        refused = sandbox.chat("Hi", session="s2")
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "agent_unavailable"), sandbox.log()
+        assert "SECRET" not in refused.text
