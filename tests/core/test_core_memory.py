@@ -15,8 +15,8 @@ from greenroom.core.errors import AgentFailed, LimitExceeded
 from greenroom.core.evidence import known_json
 from greenroom.core.limits import Limits
 from greenroom.core.openings import Origin
-from greenroom.core.records import TurnRecord
-from greenroom.core.request import NOBODY, Principal
+from greenroom.core.records import Message, TurnRecord
+from greenroom.core.request import NOBODY, Principal, TurnRequest
 from greenroom.sdk import Agent, Turn
 from greenroom.storage import open_store
 
@@ -369,6 +369,27 @@ async def test_a_model_reads_it_as_one_text(opened: Open) -> None:
         'The user\'s metadata: {"tier": "gold"}',
     ]
     assert await say(core, "text", sid="s3", user_id="bob") == ""
+
+
+async def test_where_memory_is_on_a_model_is_told_between_instructions_and_context(opened: Open) -> None:
+    agent = Agent("prompt", instructions="Be kind.")
+
+    @agent.reply
+    async def reply(turn: Turn) -> str:
+        if turn.session_id == "s1":
+            turn.remember("likes tea")
+        return json.dumps([message["content"] for message in turn.messages.openai()])
+
+    core = await opened(agent)
+    said = (Message("system", "A document."), Message("user", "hi"))
+    await core.turns.run(TurnRequest(messages=said, session_id="s1", user_id="ann"))
+    later = TurnRequest(messages=said, session_id="s2", user_id="ann")
+    [instructions, known, *rest] = json.loads((await core.turns.run(later)).turn.reply)
+    assert (instructions, rest) == ("Be kind.", ["A document.", "hi"])
+    assert "\n- likes tea\n" in known
+    await core.stop()
+    off = await opened(agent, memory=False)
+    assert json.loads(await say(off, "hi", sid="s3")) == ["Be kind.", "hi"]
 
 
 async def test_what_a_session_may_note_is_bounded(opened: Open) -> None:

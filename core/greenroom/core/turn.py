@@ -140,8 +140,14 @@ class Turn(Injectable):
     def messages(self) -> Conversation:
         """The conversation up to and with what the user just said."""
         scene = self.scene
-        system = [self.instructions] if self.instructions else []
-        return Conversation(conversation_of(scene.carried, scene.past, scene.input), [*system, *self.context])
+        return Conversation(conversation_of(scene.carried, scene.past, scene.input), self.system)
+
+    @lazy
+    def system(self) -> Sequence[str]:
+        """What a model is told ahead of the conversation: the agent's own instructions, what is known of the user where
+        memory is on, the context."""
+        known = "" if self.scene.memory is None else self.memory.text()
+        return [text for text in (self.instructions, known, *self.context) if text]
 
     @lazy
     def user(self) -> User:

@@ -26,8 +26,7 @@ OPENING = "Begin the conversation."
 def history_of(turn: Turn) -> list[ModelMessage]:
     """The instructions, what is known of the user (where memory is on) and the context as system messages, then the
     conversation with its tool calls."""
-    system = (turn.instructions, turn.memory.text(), *turn.context)
-    return messages_of(turn.messages, [text for text in system if text])
+    return messages_of(turn.messages, turn.system)
 
 
 def messages_of(conversation: Sequence[Message], system: Sequence[str] = ()) -> list[ModelMessage]:

@@ -112,7 +112,7 @@ def turn_line(turn: Turn, turn_id: str) -> bytes:
         "number": turn.number,
         "user": {"id": user.id, "profile": dict(user.profile), "metadata": dict(user.metadata)},
         "messages": turn.messages.openai(),
-        "system": [turn.instructions, *turn.context] if turn.instructions else list(turn.context),
+        "system": list(turn.system),
         "tools": turn.tools.openai(),
         "metadata": dict(turn.metadata),
         "options": dict(turn.options),

@@ -43,8 +43,7 @@ def request_of(
 
 
 def messages_of(turn: Turn) -> list[turn_pb2.Message]:
-    system = [turn.instructions, *turn.context] if turn.instructions else turn.context
-    return [*(turn_pb2.Message(role="system", content=text) for text in system), *map(_message, turn.messages)]
+    return [*(turn_pb2.Message(role="system", content=text) for text in turn.system), *map(_message, turn.messages)]
 
 
 def tools_of(tools: Iterable[Tool[..., Any]]) -> list[tool_pb2.Tool]:
