@@ -3,7 +3,8 @@
 with StubModel(calls("get_order", order_id="7"), says("It is on ", "its way.")) as model:
     agent = LlmAgent(model="openai:stub", base_url=model.url)
 
-Each request takes the next answer, and the last one again and again. `requests` are the bodies it got, `headers` theirs.
+Each request takes the next answer, and the last one again and again. `requests` are the bodies it got, with `headers` and
+`paths`. What other protocols say is given as a whole body.
 """
 
 import asyncio
@@ -91,6 +92,7 @@ class StubModel:
         """Set once there was a request."""
         self.requests: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
+        self.paths: list[str] = []
 
     def __enter__(self) -> "StubModel":
         self._thread.start()
@@ -120,9 +122,7 @@ class StubModel:
                     name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:]) if name
                 }
                 body = await reader.readexactly(int(headers.get("content-length", 0)))
-                if not head[0].startswith("POST /v1/chat/completions "):
-                    writer.write(_plain(404, b"{}", "application/json"))
-                    continue
+                self.paths.append(head[0].split()[1])
                 self.headers.append(headers)
                 self.requests.append(json.loads(body))
                 self.asked.set()

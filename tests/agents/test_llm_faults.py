@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 from llm_talk import Talk, Told, agent_of, talking
+from pydantic_ai.messages import ModelResponse, TextPart
+from pydantic_ai.models.function import FunctionModel
 from stub_model import (
     Answer,
     StubModel,
@@ -112,10 +114,20 @@ REFUSED = {
 @pytest.mark.parametrize("reason", REFUSED)
 async def test_what_will_not_pass_is_503_at_once(model: StubModel, reason: str) -> None:
     model.play(REFUSED[reason], FINE)
-    async with talking(desk(model)) as talk:
+    agent = desk(model)
+    async with talking(agent) as talk:
         _, detail = await goes_down(talk)
+        # of what was asked, the next turn may be free
+        assert bool(agent.problem()) is not reason.startswith(("refused_request", "too_long"))
     assert detail == f"AgentUnavailable: no model has answered: openai:stub: {reason}"
     assert len(model.requests) == 1
+
+
+async def test_a_model_that_says_it_failed_is_asked_again() -> None:
+    answers = [ModelResponse([TextPart("Half of")], finish_reason="error"), ModelResponse([TextPart("All of it.")])]
+    agent = LlmAgent(model=FunctionModel(lambda messages, info: answers.pop(0)), options=LlmOptions(backoff=0))
+    async with talking(agent) as talk:
+        assert (await talk.say("Hi")).reply == "All of it."
 
 
 async def test_a_model_that_is_not_there_is_503() -> None:
@@ -130,9 +142,9 @@ async def test_a_model_that_never_answers_is_left_for_the_next(model: StubModel,
     with StubModel(says("The other one.")) as other:
         second = Endpoint(model="openai:other", base_url=other.url)
         model.play(never())
-        async with talking(desk(model, retries=0, fallback=(second,), **QUICK)) as talk:
+        async with talking(desk(model, fallback=(second,), **QUICK)) as talk:
             turn = await talk.say("Hi", told=Told() if streamed else None)
-    assert turn.reply == "The other one."
+    assert (turn.reply, len(model.requests)) == ("The other one.", 1)
     assert told_of(turn) == {
         "model": "openai:other",
         "steps": 1,

@@ -155,6 +155,14 @@ async def test_a_whole_reply_reads_as_the_streamed_one(model: StubModel) -> None
     assert not any(request["stream"] for request in model.requests)
 
 
+async def test_a_model_that_cannot_stream_is_told_whole(model: StubModel) -> None:
+    model.play(says("One ", "piece."))
+    told = Told()
+    async with talking(shop(model, stream=False)) as talk:
+        await talk.say("Hi", told=told)
+    assert (told.pieces, model.requests[0]["stream"]) == (["One piece."], False)
+
+
 async def test_what_the_client_asks_of_the_model_is_passed_on_over_the_agents_own(model: StubModel) -> None:
     asked = {
         "temperature": 0.1,
@@ -166,6 +174,7 @@ async def test_what_the_client_asks_of_the_model_is_passed_on_over_the_agents_ow
         "logit_bias": {"5": 1},
         "reasoning_effort": "low",
         "frequency_penalty": "very",
+        "top_k": 0,
         "model": "another",
         "tools": [{"type": "function"}],
     }

@@ -149,7 +149,7 @@ async def test_a_key_that_is_missing_is_named_at_the_start(
         await LlmAgent(model=model).startup()
 
 
-@pytest.mark.parametrize("model", ["openai:gpt-5", "anthropic:claude-sonnet-4-5", "google:gemini-2.5-flash"])
+@pytest.mark.parametrize("model", ["openai:gpt-5", "anthropic:claude-haiku-5-5", "google:gemini-2.5-flash"])
 async def test_every_provider_opens_and_closes(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOME_KEY", "k")
     agent = LlmAgent(

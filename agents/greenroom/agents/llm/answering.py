@@ -39,16 +39,17 @@ class Answering:
 
     async def answer(self, turn: Turn) -> Reply:
         """Raises `AgentUnavailable` when no model answers."""
+        asking = Asking(turn, self._models, self._options)
         try:
-            reply = await self._answer(turn)
+            reply = await self._answer(turn, asking)
         except AgentUnavailable as unavailable:
-            self.problem = str(unavailable)
+            if asking.is_down:
+                self.problem = str(unavailable)
             raise
         self.problem = ""
         return reply
 
-    async def _answer(self, turn: Turn) -> Reply:
-        asking = Asking(turn, self._models, self._options)
+    async def _answer(self, turn: Turn, asking: Asking) -> Reply:
         settings = settings_for(self._settings, turn.options)
         course = _Course(history_of(turn))
         while True:

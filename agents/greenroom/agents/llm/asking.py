@@ -55,6 +55,8 @@ class Asking:
         self._current = 0
         self.problems: list[str] = []
         """What went wrong on the way, in order."""
+        self.is_down = False
+        """Whether the last of them says something of the model, not of what it was asked."""
 
     @property
     def model(self) -> str:
@@ -86,22 +88,22 @@ class Asking:
         """Seconds until the same model is asked again; None when it is not."""
         if not problem.again or attempt == self._options.retries:
             return None
+        if problem.reason == "timeout" and self._current + 1 < len(self._models):
+            return None  # it has taken a good part of the turn's time already
         pause = min(self._options.backoff * 2**attempt, LONGEST_PAUSE) * random.uniform(0.5, 1)
         pause = max(pause, problem.retry_after or 0.0)
         return pause if pause <= min(self._options.timeout, self._turn.time_left - _LEAST_TIME) else None
 
     def _note(self, problem: Problem) -> None:
         self.problems.append(f"{self.model}: {problem}")
+        self.is_down = problem.is_models
         logger.warning("%s gave no answer: %s", self.model, problem)
 
     async def _attempt(self, request: Request, text: "StepText") -> ModelResponse:
         model = self._models[self._current].model
+        streams = self._turn.feed is not None and self._options.stream
         try:
-            if self._turn.feed is None:
-                response = await self._whole(model, request)
-                text.tell("".join(part.content for part in response.parts if isinstance(part, TextPart)))
-            else:
-                response = await self._streamed(model, request, text)
+            response = await (self._streamed(model, request, text) if streams else self._whole(model, request))
         except Exception as error:  # a client may raise anything over what a backend sends
             if self._turn.toolbox.refused is not None:
                 raise
@@ -109,6 +111,8 @@ class Asking:
             raise problem_of(error) from error
         if response.finish_reason == "error":
             raise Problem("broken_answer", again=True)
+        if not streams:
+            text.tell("".join(part.content for part in response.parts if isinstance(part, TextPart)))
         if not (text.told or response.tool_calls or response.finish_reason in _STOPPED):
             raise Problem("empty", again=True)
         return response

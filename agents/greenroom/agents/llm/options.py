@@ -47,6 +47,8 @@ class LlmOptions(Table):
 
     timeout: Annotated[float, Field(gt=0, le=600)] = 30.0
     """How long a model may be silent: until its answer, or where the reply is streamed until the next piece of it."""
+    stream: bool = True
+    """Whether the model is asked for a stream where the client is; False for an endpoint that has none."""
     retries: Annotated[int, Field(ge=0, le=10)] = 2
     """How often a model is asked again that was out of order or said nothing."""
     backoff: Annotated[float, Field(ge=0, le=60)] = 0.5

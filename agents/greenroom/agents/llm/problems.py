@@ -32,6 +32,11 @@ class Problem(Exception):
     retry_after: float | None = None
     status: int | None = None
 
+    @property
+    def is_models(self) -> bool:
+        """Whether it says something of the model, and not of what it was asked."""
+        return self.reason not in ("too_long", "refused_request")
+
     def __str__(self) -> str:
         return f"{self.reason} ({self.status})" if self.status else self.reason
 

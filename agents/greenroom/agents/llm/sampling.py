@@ -1,9 +1,9 @@
 """The settings of one turn's requests: the agent's own, and over them what the client has asked for."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from greenroom.agents.llm.options import LlmOptions
 
@@ -13,13 +13,13 @@ class _Asked(BaseModel):
 
     model_config = ConfigDict(extra="ignore", strict=True)
 
-    temperature: float | None = None
-    top_p: float | None = None
-    top_k: int | None = None
-    max_tokens: int | None = None
-    max_completion_tokens: int | None = None
-    presence_penalty: float | None = None
-    frequency_penalty: float | None = None
+    temperature: Annotated[float | None, Field(ge=0, le=2)] = None
+    top_p: Annotated[float | None, Field(ge=0, le=1)] = None
+    top_k: Annotated[int | None, Field(ge=1)] = None
+    max_tokens: Annotated[int | None, Field(ge=1)] = None
+    max_completion_tokens: Annotated[int | None, Field(ge=1)] = None
+    presence_penalty: Annotated[float | None, Field(ge=-2, le=2)] = None
+    frequency_penalty: Annotated[float | None, Field(ge=-2, le=2)] = None
     seed: int | None = None
     stop: str | list[str] | None = None
     logit_bias: dict[str, int] | None = None
@@ -47,7 +47,7 @@ def settings_of(options: LlmOptions) -> dict[str, Any]:
 
 
 def settings_for(own: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """The same with `turn.options` laid over it. A value that is not of its option's type is left out."""
+    """The same with `turn.options` laid over it. A value that its option cannot have is left out."""
     if not options:
         return dict(own)
     asked = _read(options).model_dump(exclude_none=True)
