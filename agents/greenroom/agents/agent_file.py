@@ -15,6 +15,7 @@ KINDS = {
     "router": "greenroom.agents.router.table:read_router",
     "http": "greenroom.agents.http.table:read_http",
     "openai": "greenroom.agents.http.table:read_openai",
+    "llm": "greenroom.agents.llm.table:read_llm",
     "grpc": "greenroom.agents.remote.table:read_grpc",
     "command": "greenroom.agents.remote.table:read_command",
 }
