@@ -1,5 +1,7 @@
 # Built in one stage, run from another that has neither pip's cache nor a compiler.
 FROM python:3.11-slim-bookworm AS build
+# what of pyproject.toml's optional packages is in it; `--build-arg EXTRAS=http,llm,otel,postgres` for others
+ARG EXTRAS=http,otel,postgres
 WORKDIR /src
 RUN python3 -m venv /opt/greenroom
 COPY constraints.txt ./
@@ -10,7 +12,7 @@ COPY agents agents
 COPY storage storage
 COPY edge edge
 COPY cli cli
-RUN /opt/greenroom/bin/python -m pip install --no-cache-dir --disable-pip-version-check -c constraints.txt ".[otel,postgres]" \
+RUN /opt/greenroom/bin/python -m pip install --no-cache-dir --disable-pip-version-check -c constraints.txt ".[${EXTRAS}]" \
     && /opt/greenroom/bin/python -m compileall -q /opt/greenroom/lib \
     && /opt/greenroom/bin/python -m pip uninstall --yes --quiet pip
 
