@@ -2,16 +2,13 @@
 
 import ast
 import inspect
-import json
 import re
-import shlex
-import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import httpx2
-from running_sandbox import PATIENCE, Sandbox
+import pytest
+from walked_page import walk
 
 from greenroom.agents.knowledge import Knowledge, Passage
 from greenroom.agents.knowledge.settings import KnowledgeSettings
@@ -22,39 +19,22 @@ ROOT = Path(__file__).parents[2]
 WORDS = (ROOT / "docs" / "knowledge.md").read_text(encoding="utf-8")
 
 
+def file(language: str, name: str) -> str:
+    [text] = re.findall(rf"^```{language} {name}\n(.*?)^```$", WORDS, re.MULTILINE | re.DOTALL)
+    return str(text)
+
+
 def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", WORDS, re.MULTILINE | re.DOTALL)
 
 
-def test_from_nothing_to_the_answer_that_is_shown(tmp_path: Path) -> None:
-    folder, _, curl = blocks("sh")
-    subprocess.run(["sh", "-ec", folder], cwd=tmp_path, check=True)
-    (tmp_path / "rag_agent.py").write_text(blocks("python")[0], encoding="utf-8")
-    words = shlex.split(curl)
-    with Sandbox(tmp_path, "serve", "rag_agent:agent", "--port", "0", "--grpc-port", "0") as sandbox:
-        body = json.loads(words[words.index("-d") + 1])
-        answer = httpx2.post(f"{sandbox.http}/v1/chat/completions", json=body, timeout=PATIENCE).json()
-        assert sandbox.said("Do you sell bicycles?") == "The handbook says nothing about that."
-    assert blurred(answer) == blurred(json.loads(blocks("json")[0]))
-
-
-def blurred(answer: Any) -> Any:
-    """The answer without what differs from turn to turn; fails when one of these is missing."""
-    for holder, name in (
-        (answer, "id"),
-        (answer, "chat_id"),
-        (answer, "session_id"),
-        (answer, "created"),
-        (answer["metadata"], "response_time_ms"),
-        (answer["choices"][0]["message"]["tool_calls"][0], "id"),
-    ):
-        assert holder.pop(name)
-    return answer
+async def test_from_nothing_to_the_answer_that_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    await walk("knowledge.md", tmp_path, monkeypatch)
 
 
 async def test_the_agent_that_is_shown_is_the_example() -> None:
     example = ROOT / "examples" / "rag_agent.py"
-    assert example.read_text(encoding="utf-8") == blocks("python")[0]
+    assert example.read_text(encoding="utf-8") == file("python", "rag_agent.py")
     named: dict[str, Any] = {"__file__": str(example)}
     exec(compile(example.read_text(encoding="utf-8"), str(example), "exec"), named)
     refund, lost, unknown = await play(
@@ -68,7 +48,7 @@ async def test_the_agent_that_is_shown_is_the_example() -> None:
 async def test_the_prompt_and_the_notes_that_are_shown_work(tmp_path: Path) -> None:
     (tmp_path / "a.md").write_text("Lunch is at noon.", encoding="utf-8")
     named: dict[str, Any] = {"Knowledge": Knowledge, "Turn": Turn, "knowledge": Knowledge(tmp_path)}
-    for block in blocks("python")[1:3]:
+    for block in blocks("python")[:2]:
         exec(block, named)
     notes = named["Notes"]()
     agent = Agent("shown", tools=[named["knowledge"].tool])
@@ -93,7 +73,7 @@ async def test_the_embedding_that_is_shown_works(tmp_path: Path) -> None:
 
     client = SimpleNamespace(embeddings=SimpleNamespace(create=create))
     named: dict[str, Any] = {"Knowledge": Knowledge, "client": client, "__file__": str(tmp_path / "agent.py")}
-    exec(blocks("python")[3], named)
+    exec(blocks("python")[2], named)
     await named["knowledge"].load()
 
 

@@ -124,7 +124,7 @@ async def serving(folder: Path, arguments: list[str], monkeypatch: pytest.Monkey
 
 
 async def curl(served: Sandbox, arguments: list[str]) -> Any:
-    """What curl prints with `-s`, `-X`, `-H` and `-d`: JSON, or text."""
+    """What curl prints with `-s`, `-X`, `-H` and `-d`: JSON, or text. It must succeed."""
     method, headers, body, url = "", {}, None, ""
     left = iter(arguments)
     for word in left:
@@ -145,7 +145,8 @@ async def curl(served: Sandbox, arguments: list[str]) -> Any:
     answer: httpx2.Response = await served.http.request(
         method or ("POST" if body is not None else "GET"), url.removeprefix(ELSEWHERE), **request
     )
-    return json.loads(answer.text) if "json" in answer.headers["content-type"] else answer.text
+    assert answer.is_success, answer.text
+    return json.loads(answer.text) if "json" in answer.headers.get("content-type", "") else answer.text
 
 
 def agrees(shown: Any, real: Any, where: str) -> None:
