@@ -167,7 +167,7 @@ def test_each_turn_gets_a_copy_of_its_own_or_what_the_factory_makes() -> None:
 
 def test_an_object_is_known_by_its_class_or_one_that_it_derives_from(monkeypatch: pytest.MonkeyPatch) -> None:
     home = ModuleType("greenroom.agents.adapters.stage")
-    home.__dict__["StageAgent"] = lambda target, name: Agent(f"{name} of {type(target).__name__}")
+    home.__dict__["StageAgent"] = lambda target, name, factory: Agent(f"{name} of {type(target).__name__}")
     monkeypatch.setitem(sys.modules, home.__name__, home)
     monkeypatch.setattr(recognition, "KINDS", (Kind("stage.plays", "Play", "stage", "StageAgent"),))
     play_class = type("Play", (), {"__module__": "stage.plays.drama"})
