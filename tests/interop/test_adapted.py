@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from adapted_agents import HERE, PAGE, Adapted
 
-EXTRAS = ("openai-agents", "pydantic-ai")
+EXTRAS = ("agno", "openai-agents", "pydantic-ai")
 
 sys.path.insert(0, str(HERE))
 

@@ -25,6 +25,8 @@ class Kind:
 
 KINDS: tuple[Kind, ...] = (
     Kind("agents", "Agent", "openai_agents", "OpenAIAgentsAgent"),
+    Kind("agno", "Agent", "agno", "AgnoAgent"),
+    Kind("agno", "Team", "agno", "AgnoAgent"),
     Kind("pydantic_ai", "AbstractAgent", "pydantic_ai", "PydanticAIAgent"),
 )
 

@@ -11,6 +11,11 @@ class Speech:
         self._told: dict[str, str] = {}
         self._last: str | None = None
 
+    @property
+    def begun(self) -> bool:
+        """Whether anything has been said."""
+        return self._last is not None
+
     async def piece(self, message: str, text: str) -> None:
         """A message's next piece. `message` is whatever tells messages of the turn apart."""
         if not text:

@@ -1,0 +1,262 @@
+"""Agents and teams of agno, served. Run by test_adapted.py where agno is installed."""
+
+import json
+import threading
+from typing import Any
+
+import pytest
+from agno.agent import Agent
+from agno.db.in_memory import InMemoryDb
+from agno.exceptions import CheckTrigger, InputCheckError, ModelProviderError
+from agno.models.message import Message
+from agno.run import RunContext
+from agno.team import Team
+from agno.tools import Toolkit
+from agno.tools import tool as agno_tool
+from agno_model import FakeModel, call
+from observed import Observed, assistant, calls, scripted, side_by_side, user
+from pydantic import BaseModel
+
+from greenroom.agents.adapters import adapt, current_turn
+from greenroom.agents.adapters.agno import AgnoAgent
+from greenroom.core.errors import AgentDown, AgentFailed
+from greenroom.sdk import AgentError, Usage
+from greenroom.sdk.testing import play
+
+threads: list[str] = []
+
+
+def look_up(order_id: str) -> str:
+    """Looks an order up.
+
+    Args:
+        order_id: The order's number.
+    """
+    threads.append(threading.current_thread().name)
+    if order_id == "0":
+        raise ValueError("no such order")
+    return f"{order_id} is on its way"
+
+
+async def cancel(order_id: str) -> dict[str, str]:
+    """Cancels an order."""
+    current_turn().world["orders"][order_id]["status"] = "cancelled"
+    return {"cancelled": order_id}
+
+
+def remember(run_context: RunContext, note: str) -> str:
+    """Remembers a note."""
+    state = run_context.session_state
+    assert state is not None
+    state.setdefault("notes", []).append(note)
+    return f"notes: {', '.join(state['notes'])}"
+
+
+def desk(messages: list[Message]) -> list[Any]:
+    last = messages[-1]
+    if last.role == "tool":
+        return ["It ", f"says: {last.content}"]
+    verb, _, what = str(last.content).rpartition(" ")
+    if verb in ("look up", "cancel"):
+        return ["One moment.", call(verb.replace(" ", "_"), order_id=what)]
+    if verb == "remember":
+        return [call("remember", note=what)]
+    return ["You said ", ", ".join(str(message.content) for message in messages if message.role == "user")]
+
+
+def made(model: FakeModel | None = None, **parts: Any) -> Agent:
+    tools = [look_up, Toolkit(name="kit", tools=[cancel]), remember]
+    return Agent(name="desk", model=model or FakeModel(desk), tools=tools, instructions="Be kind.", **parts)
+
+
+def served(model: FakeModel | None = None, **parts: Any) -> AgnoAgent:
+    return AgnoAgent(made(model, **parts), world={"orders": {"7": {"status": "paid"}}})
+
+
+async def test_agents_and_teams_are_recognised_and_their_tools_are_listed() -> None:
+    team = Team(name="shop", members=[made()], model=FakeModel(desk))
+    for target, name in ((made(), "desk"), (team, "shop")):
+        agent = adapt(target, "")
+        assert agent is not None
+        assert agent.name == name
+        assert [tool.name for tool in agent.tools] == ["look_up", "cancel", "remember"]
+        [parameter] = agent.tools[0].signature.schema()["properties"].values()
+        assert "The order's number." in parameter["description"]
+        assert list(agent.tools[2].signature.schema()["properties"]) == ["note"]
+
+
+async def test_tools_run_in_the_turns_toolbox_with_the_sessions_world_and_plain_ones_off_the_loop() -> None:
+    threads.clear()
+    [looked, cancelled] = await play(served(), ["look up 7", "cancel 7"])
+    assert looked.text == "One moment.\n\nIt says: 7 is on its way"
+    assert calls(looked) == [("look_up", True, '"7 is on its way"')]
+    assert json.loads(looked.tool_calls[0].arguments_json) == {"order_id": "7"}
+    assert calls(cancelled) == [("cancel", True, '{"cancelled":"7"}')]
+    assert cancelled.world["orders"]["7"]["status"] == "cancelled"
+    assert threads != [threading.main_thread().name]
+
+
+async def test_a_failing_tool_is_recorded_and_the_model_is_told() -> None:
+    [reply] = await play(served(), ["look up 0"])
+    assert reply.text.endswith("It says: no such order")
+    [(_, ok, result)] = calls(reply)
+    assert (ok, json.loads(result)["error"]) == (False, {"type": "ValueError", "message": "no such order"})
+
+
+async def test_a_scenario_scripts_the_tools() -> None:
+    [reply] = await play(served(), ["look up 7"], **scripted("look_up", **{"return": {"status": "lost"}}))
+    assert "lost" in reply.text
+    assert reply.tool_calls[0].scripted_by
+    [reply] = await play(
+        served(), ["look up 7"], **scripted("look_up", error={"code": "down", "message": "It is down."})
+    )
+    assert reply.text.endswith("It says: It is down.")
+    assert json.loads(calls(reply)[0][2])["error"]["type"] == "down"
+
+
+async def test_hooks_of_the_author_still_run_and_those_of_a_tool_alone_are_refused() -> None:
+    seen: list[str] = []
+
+    async def note(function_name: str, function_call: Any, arguments: dict[str, Any]) -> Any:
+        seen.append(function_name)
+        return await function_call(**arguments)
+
+    await play(served(tool_hooks=[note]), ["look up 7"])
+    assert seen == ["look_up"]
+    own = agno_tool(tool_hooks=[note])(look_up)
+    with pytest.raises(AgentError, match="tool look_up has tool_hooks of its own"):
+        AgnoAgent(Agent(name="desk", model=FakeModel(desk), tools=[own]))
+
+
+async def test_text_is_told_as_the_model_writes_it_and_usage_is_the_models() -> None:
+    model = FakeModel(desk)
+    watched = Observed(served(model))
+
+    def says(messages: list[Message]) -> list[Any]:
+        watched.events.append("(asked)")
+        return desk(messages)
+
+    model.says = says
+    await play(watched.agent, ["look up 7"])
+    assert watched.events == ["(asked)", "One moment.", "(asked)", "\n\n", "It ", "says: 7 is on its way"]
+    assert watched.usages == [Usage(20, 10)]
+
+
+@pytest.mark.parametrize("remembers", [False, True])
+async def test_nothing_is_told_to_the_model_twice_and_system_messages_hold_for_their_turn(remembers: bool) -> None:
+    model = FakeModel(desk)
+    memory: dict[str, Any] = {"db": InMemoryDb(), "add_history_to_context": True} if remembers else {}
+    closed = {"role": "system", "content": "The shop is closed."}
+    opened = {"role": "system", "content": "The shop is open."}
+    replies = await play(served(model, **memory), ["look up 7", [closed, user("a")], [opened, user("b")]])
+    assert replies[-1].text == "You said look up 7, a, b"
+    systems = [text for asked in model.asked for role, text in asked if role == "system"]
+    assert len(systems) == 4
+    assert ("closed" in systems[2], "closed" in systems[3], "open" in systems[3]) == (True, False, True)
+    roles = [role for role, _ in model.asked[-1]]
+    assert roles.count("user") == 3
+    assert roles.count("tool") == 1
+
+
+@pytest.mark.parametrize("remembers", [False, True])
+async def test_a_history_that_only_the_request_has_is_handed_over_whole(remembers: bool) -> None:
+    model = FakeModel(desk)
+    memory: dict[str, Any] = {"db": InMemoryDb(), "add_history_to_context": True} if remembers else {}
+    agent = served(model, **memory)
+    for history in (
+        [[user("a"), assistant("You said a"), user("b")]],
+        ["x", [user("x"), assistant("Something else"), user("b")]],
+    ):
+        await play(agent, history)
+        assert [text for role, text in model.asked[-1] if role != "system"] == [one["content"] for one in history[-1]]  # type: ignore[index]
+
+
+@pytest.mark.parametrize("remembers", [False, True])
+async def test_going_back_takes_the_memory_back(remembers: bool) -> None:
+    memory: dict[str, Any] = {"db": InMemoryDb(), "add_history_to_context": True} if remembers else {}
+    first = [user("remember a")]
+    second = [*first, assistant("It says: notes: a"), user("remember b")]
+    other = [*first, assistant("It says: notes: a"), user("remember c")]
+    replies = await play(served(**memory), [first, second, other])
+    assert [reply.text for reply in replies] == [
+        "It says: notes: a", "It says: notes: a, b", "It says: notes: a, c",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("remembers", [False, True])
+async def test_sessions_at_once_do_not_hear_of_each_other(remembers: bool) -> None:
+    memory: dict[str, Any] = {"db": InMemoryDb(), "add_history_to_context": True} if remembers else {}
+    talks = {f"s{number}": [f"first{number}", f"remember n{number}", f"last{number}"] for number in range(8)}
+    for session, replies in (await side_by_side(served(**memory), talks)).items():
+        number = session.removeprefix("s")
+        assert replies[1].text == f"It says: notes: n{number}"
+        assert replies[-1].text == f"You said first{number}, remember n{number}, last{number}"
+
+
+async def test_a_team_hands_on_to_its_members_whose_tools_are_recorded_too() -> None:
+    def leads(messages: list[Message]) -> list[Any]:
+        last = messages[-1]
+        if last.role == "tool":
+            return [f"The desk says: {last.content}"]
+        return [call("delegate_task_to_member", member_id="desk", task="look up 7")]
+
+    agent = AgnoAgent(Team(name="shop", members=[made()], model=FakeModel(leads)))
+    watched = Observed(agent)
+    [reply] = await play(agent, ["Where is 7?"])
+    assert "7 is on its way" in reply.text
+    assert reply.text.startswith("The desk says")
+    assert "look_up" in [name for name, _, _ in calls(reply)]
+    assert watched.usages == [Usage(40, 20)]
+
+
+class Verdict(BaseModel):
+    good: bool
+
+
+async def test_an_output_that_is_no_text_is_told_as_json() -> None:
+    model = FakeModel(lambda messages: ['{"good": ', "true}"])
+    [reply] = await play(AgnoAgent(Agent(name="desk", model=model, output_schema=Verdict)), ["?"])
+    assert json.loads(reply.text) == {"good": True}
+
+
+async def test_a_guardrail_that_stops_the_run_is_a_reply() -> None:
+    def no_secrets(run_input: Any) -> None:
+        if "secret" in run_input.input_content_string():
+            raise InputCheckError("no", check_trigger=CheckTrigger.OFF_TOPIC)
+
+    agent = AgnoAgent(made(pre_hooks=[no_secrets]), refusal="No.")
+    refused, again = await play(agent, ["a secret", "hello"])
+    assert (refused.text, refused.metadata["agno"]["guardrail"]) == ("No.", "off_topic")
+    assert again.text
+
+
+async def test_a_model_that_cannot_be_had_is_unavailable_and_any_other_error_is_the_agents_own() -> None:
+    def fails(error: Exception) -> FakeModel:
+        def says(messages: list[Message]) -> list[Any]:
+            raise error
+
+        return FakeModel(says)
+
+    with pytest.raises(AgentDown):
+        await play(served(fails(ModelProviderError("down", 503))), ["a"])
+    with pytest.raises(AgentFailed):
+        await play(served(fails(KeyError("x"))), ["a"])
+
+
+async def test_a_factory_makes_the_agent_for_each_turn_and_dependencies_are_made_from_the_turn() -> None:
+    made_so_far: list[Agent] = []
+
+    def who(run_context: RunContext) -> str:
+        return str((run_context.dependencies or {})["user"])
+
+    def make() -> Agent:
+        model = FakeModel(lambda messages: desk(messages) if messages[-1].role == "tool" else [call("who")])
+        made_so_far.append(Agent(name="desk", model=model, tools=[who]))
+        return made_so_far[-1]
+
+    agent = AgnoAgent(make, factory=True, dependencies=lambda turn: {"user": turn.user.id})
+    [reply] = await play(agent, ["who"], user_id="ann")
+    assert reply.text == "It says: ann"
+    assert len(made_so_far) == 2
+    with pytest.raises(AgentError, match=r"run takes .*, not session_id"):
+        AgnoAgent(make, factory=True, run={"session_id": "x"})
