@@ -24,6 +24,10 @@ class Node:
     def project(self, folder: Path, *packages: str) -> "NodeProject":
         """Installs the packages into the folder, their newest versions where none is named."""
         (folder / "package.json").write_text(json.dumps({"private": True, "type": "module"}), encoding="utf-8")
+        return self.installed(folder, *packages)
+
+    def installed(self, folder: Path, *packages: str) -> "NodeProject":
+        """A project that has its package.json: what that names is installed, and further packages."""
         asked = ["install", "--no-audit", "--no-fund", "--no-package-lock", "--no-update-notifier", *packages]
         self.run([*self._npm, *asked], folder)
         return NodeProject(self, folder)
