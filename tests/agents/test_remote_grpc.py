@@ -106,6 +106,21 @@ async def test_what_it_says_is_streamed_as_it_comes(tmp_path: Path) -> None:
     assert rest[-1].completed.text == "one two three"
 
 
+async def test_the_reply_does_not_wait_for_what_it_does_after_it_and_does_not_break_that_off(tmp_path: Path) -> None:
+    gate, done = asyncio.Event(), asyncio.Event()
+
+    async def tidying(turn: Turn, context: Context) -> Events:
+        yield completed("done")
+        await gate.wait()
+        done.set()
+
+    async with hosting(tidying, tmp_path) as (core, remote):
+        assert (await core.say("go")).text == "done"
+        gate.set()
+        await asyncio.wait_for(done.wait(), PATIENCE)
+        assert not remote.gone.is_set()
+
+
 async def test_confidence_usage_evaluation_and_metadata_are_taken_over(tmp_path: Path) -> None:
     async def knowing(turn: Turn, context: Context) -> Events:
         yield completed(

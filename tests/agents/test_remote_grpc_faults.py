@@ -78,7 +78,6 @@ WRONG: dict[str, tuple[list[agent_pb2.StreamTurnResponse], str]] = {
     "nothing": ([], "without `completed`"),
     "no completion": ([text("half")], "without `completed`"),
     "another text": ([text("one"), completed("two")], "not what was streamed"),
-    "more after the end": ([completed("one"), text("two")], "went on after"),
     "an evaluation that is a list": (
         [completed("one", evaluation_json="[1]")],
         "evaluation_json is no JSON object: [1]",

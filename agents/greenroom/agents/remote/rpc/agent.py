@@ -8,14 +8,15 @@ from typing import Any
 
 import grpc
 
+from greenroom.agents.remote.failure import RemoteFailed
 from greenroom.agents.remote.rpc.answer import Answer
+from greenroom.agents.remote.rpc.line import Line
 from greenroom.agents.remote.rpc.request import request_of, tools_of
 from greenroom.agents.remote.rpc.status import failure_of
 from greenroom.agents.remote.rpc.target import read_target
 from greenroom.sdk import Agent, Reply, Tool, Turn
-from greenroom.v1 import agent_pb2, agent_pb2_grpc
+from greenroom.v1 import agent_pb2
 
-_RECONNECTING = (grpc.ChannelConnectivity.IDLE, grpc.ChannelConnectivity.CONNECTING)
 _LAST = 0.1
 """Seconds of a turn that are its last."""
 
@@ -45,13 +46,13 @@ class GrpcAgent(Agent):
         super().__init__(target, tools=tools, world=world)
         self._described = ""
         self._tool_service = tool_service
-        self._channel: grpc.aio.Channel | None = None
+        self._line = Line(self._target)
         self._streams = True
         """Until it has said that it does not implement StreamTurn."""
         self._schemas = tools_of(tools)
         self.reply(self._reply)
         self.on_startup(self._introduce)
-        self.on_shutdown(self._hang_up)
+        self.on_shutdown(self._line.hang_up)
         self.on_health(self._is_down)
 
     @property
@@ -65,7 +66,8 @@ class GrpcAgent(Agent):
         try:
             return await self._ask(turn, request)
         except grpc.aio.AioRpcError as error:
-            if _shown(turn) != before or not self._may_repeat(error):
+            lost = error.code() is grpc.StatusCode.UNAVAILABLE and self._line.is_broken  # it has refused nothing
+            if not lost or _shown(turn) != before:
                 raise await self._failure(turn, error) from None
         request.resent = True
         request.timeout_ms = max(1, int(turn.time_left * 1000))
@@ -75,58 +77,48 @@ class GrpcAgent(Agent):
             raise await self._failure(turn, error) from None
 
     async def _ask(self, turn: Turn, request: agent_pb2.RunTurnRequest) -> Reply:
-        stub, answer = agent_pb2_grpc.AgentServiceStub(self._open()), Answer(turn)
-        metadata = self._target.metadata
+        answer = Answer(turn)
         if self._streams:
-            streamed = agent_pb2.StreamTurnRequest(turn=request)
-            call = stub.StreamTurn(streamed, timeout=turn.time_left, metadata=metadata)
             try:
-                async for event in call:
-                    await answer.take(event)
-                return answer.reply()
+                return await self._streamed(turn, request, answer)
             except grpc.aio.AioRpcError as error:
                 if error.code() is not grpc.StatusCode.UNIMPLEMENTED:
                     raise
                 self._streams = False
-            finally:
-                call.cancel()  # nobody reads on after an answer that broke its contract
-        response = await stub.RunTurn(request, timeout=turn.time_left, metadata=metadata)
+        response = await self._line.stub.RunTurn(request, timeout=turn.time_left, metadata=self._target.metadata)
         return answer.whole(response.reply, response.hosted)
 
-    def _may_repeat(self, error: grpc.aio.AioRpcError) -> bool:
-        """Whether the connection broke; the agent itself has refused nothing."""
-        return error.code() is grpc.StatusCode.UNAVAILABLE and self._open().get_state() in _RECONNECTING
+    async def _streamed(self, turn: Turn, request: agent_pb2.RunTurnRequest, answer: Answer) -> Reply:
+        streamed = agent_pb2.StreamTurnRequest(turn=request)
+        call = self._line.stub.StreamTurn(streamed, timeout=turn.time_left, metadata=self._target.metadata)
+        try:
+            async for event in call:
+                reply = await answer.take(event)
+                if reply is not None:
+                    self._line.read_on(call)
+                    return reply
+        except BaseException:
+            call.cancel()
+            raise
+        raise RemoteFailed("its stream ended without `completed`")
 
     async def _failure(self, turn: Turn, error: grpc.aio.AioRpcError) -> Exception:
         if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and turn.time_left < _LAST:
             await asyncio.sleep(2 * _LAST)  # the deadline was the turn's own, which ends it
         return failure_of(error, self._target.url)
 
-    def _open(self) -> grpc.aio.Channel:
-        if self._channel is None:
-            self._channel = self._target.channel()
-        return self._channel
-
     async def _introduce(self) -> None:
         """Connects, and asks what it is. It need not be there yet, nor answer."""
-        stub = agent_pb2_grpc.AgentServiceStub(self._open())
+        everything, metadata = agent_pb2.ListAgentsRequest(), self._target.metadata
         try:
-            listed = await stub.ListAgents(
-                agent_pb2.ListAgentsRequest(), timeout=_ASKING, metadata=self._target.metadata
-            )
+            listed = await self._line.stub.ListAgents(everything, timeout=_ASKING, metadata=metadata)
         except grpc.aio.AioRpcError:
             return
         named = [info for info in listed.agents if info.id == self._target.agent or not self._target.agent]
         self._described = named[0].description if named else ""
 
-    async def _hang_up(self) -> None:
-        channel, self._channel = self._channel, None
-        if channel is not None:
-            await channel.close()
-
     def _is_down(self) -> str:
-        state = self._open().get_state(try_to_connect=True)
-        return f"{self._target.url} cannot be reached" if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE else ""
+        return f"{self._target.url} cannot be reached" if self._line.is_down else ""
 
 
 def _shown(turn: Turn) -> tuple[int, int]:

@@ -14,13 +14,10 @@ class Answer:
         self._turn = turn
         self._calls = Reported(turn)
         self._said: list[str] = []
-        self._completed: tuple[turn_pb2.Reply, agent_pb2.HostedReply] | None = None
 
-    async def take(self, event: agent_pb2.StreamTurnResponse) -> None:
-        """The next event of a streamed answer; returns when its reader has kept up. Raises `RemoteFailed` for one that has
-        no place there."""
-        if self._completed is not None:
-            raise RemoteFailed("it went on after `completed`")
+    async def take(self, event: agent_pb2.StreamTurnResponse) -> Reply | None:
+        """The next event of a streamed answer; returns when its reader has kept up, the reply with the last event. Raises
+        `RemoteFailed` as `whole` does."""
         kind = event.WhichOneof("event")
         if kind == "text_delta":
             self._said.append(event.text_delta)
@@ -29,13 +26,8 @@ class Answer:
         elif kind == "tool_call":
             self._calls.tell(event.tool_call)
         elif kind == "completed":
-            self._completed = event.completed, event.hosted
-
-    def reply(self) -> Reply:
-        """The reply of the answer that was streamed. Raises `RemoteFailed` when it did not say that it is complete."""
-        if self._completed is None:
-            raise RemoteFailed("its stream ended without `completed`")
-        return self.whole(*self._completed)
+            return self.whole(event.completed, event.hosted)
+        return None
 
     def whole(self, proto: turn_pb2.Reply, hosted: agent_pb2.HostedReply) -> Reply:
         """The reply, with what it changes of the turn. Raises `RemoteFailed` for one that is not what was told before."""
