@@ -58,6 +58,7 @@ async def test_it_gets_the_whole_conversation_and_all_that_is_known_of_the_turn_
         first = json.loads((await core.say("one", user_id="u1")).text)
         asked = request('say "zwölf"', user_id="u1", metadata_json='{"b":2}', options_json='{"seed":3}')
         asked.messages.insert(0, turn_pb2.Message(role="system", content="Be brief."))
+        asked.request_id = "req_2"
         asked.traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
         line = (await core.agents.RunTurn(asked, timeout=PATIENCE)).reply.text
     assert line.startswith('{"text":"say \\"zwölf\\"",')
@@ -76,6 +77,7 @@ async def test_it_gets_the_whole_conversation_and_all_that_is_known_of_the_turn_
         "now": "2024-01-21T10:31:00+00:00",
         "number": 2,
         "options": {"seed": 3},
+        "request_id": "req_2",
         "session_id": "s1",
         "state": {},
         "system": ["Be brief."],

@@ -57,7 +57,7 @@ async def test_it_gets_the_whole_conversation_and_all_that_is_known_of_the_turn(
         system = turn_pb2.Message(role="system", content="Be brief.")
         asked = request("second", user_id="u1", metadata_json='{"b":2}', options_json='{"temperature":0.5}')
         asked.messages.insert(0, system)
-        asked.traceparent = traceparent
+        asked.traceparent, asked.request_id = traceparent, "req_2"
         await core.agents.RunTurn(asked, timeout=PATIENCE)
         turn = remote.turns[-1]
     assert [(message.role, message.content) for message in turn.messages] == [
@@ -66,7 +66,8 @@ async def test_it_gets_the_whole_conversation_and_all_that_is_known_of_the_turn(
         ("assistant", "you said first"),
         ("user", "second"),
     ]
-    assert (turn.session_id, turn.user_id, turn.traceparent, turn.transcript) == ("s1", "u1", traceparent, True)
+    assert (turn.session_id, turn.user_id, turn.transcript) == ("s1", "u1", True)
+    assert (turn.traceparent, turn.request_id) == (traceparent, "req_2")
     assert json.loads(turn.metadata_json) == {"a": 1, "b": 2}
     assert json.loads(turn.options_json) == {"temperature": 0.5}
     assert 0 < turn.timeout_ms <= (PATIENCE + 1) * 1000  # gRPC rounds up

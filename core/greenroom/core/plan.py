@@ -273,6 +273,7 @@ def set_scene(
         clock=scenario.clock.after(plan.depth),
         world=WorldTurn(Base(scenario.seed, plan.branch.overlay)),
         time_left=time_left,
+        request_id=request.request_id,
         script=scenario.script(plan.depth + 1, plan.branch.calls),
         memory=memory,
     )

@@ -66,6 +66,7 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     clock: Clock
     world: WorldTurn
     time_left: float
+    request_id: str = ""
     script: TurnScript | None = None
     """How the scenario has tools behave; nothing that the agent sees."""
     memory: Recollection | None = None
@@ -208,6 +209,11 @@ class Turn(Injectable):
     def _keys(self) -> Ids:
         scope, seed = self.scene.key_source
         return Ids(hashlib.blake2b(scope.encode(errors="replace"), key=seed, digest_size=32).digest())
+
+    @property
+    def request_id(self) -> str:
+        """The id of the request, for logs alone: those of what the agent asks outside, too. "" where nobody gave one."""
+        return self.scene.request_id
 
     @property
     def streamed(self) -> bool:

@@ -120,6 +120,7 @@ def turn_line(turn: Turn, turn_id: str) -> bytes:
         "time_left": round(turn.time_left, 3),
         "now": turn.clock.now().isoformat(),
         "key": turn.key,
+        "request_id": turn.request_id,
         "traceparent": turn.traceparent,
     }
     return plain_json.line(told)

@@ -22,6 +22,7 @@ def request_of(
         metadata_json=_object(turn.metadata),
         options_json=_object(turn.options),
         attempt_id=attempt_id,
+        request_id=turn.request_id,
         traceparent=turn.traceparent,
         timeout_ms=max(1, int(turn.time_left * 1000)),
         agent=agent,
