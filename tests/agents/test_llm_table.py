@@ -66,6 +66,20 @@ async def test_a_table_makes_an_agent_with_its_files_beside_it(folder: Path, mon
     assert model.requests[0]["messages"][0]["content"] == "You work for a shop."
 
 
+async def test_the_model_may_search_a_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "texts").mkdir()
+    (folder / "texts" / "a.md").write_text("Lunch is at noon.", encoding="utf-8")
+    monkeypatch.setenv("LLM_TABLE_KEY", "k-123")
+    with StubModel(calls("search_knowledge", query="lunch"), says("At noon.")) as model:
+        table = {"model": "openai:stub", "base_url": model.url, "api_key_env": "LLM_TABLE_KEY", "knowledge": "texts"}
+        async with talking(read_llm(table, folder)) as talk:
+            turn = await talk.say("When is lunch?")
+    assert (turn.reply, turn.tool_calls[0].name) == ("At noon.", "search_knowledge")
+    assert "Lunch is at noon." in turn.tool_calls[0].result_json
+    with pytest.raises(AgentError, match="there is no folder"):
+        read_llm({**MODEL, "knowledge": "nowhere"}, folder)
+
+
 def test_one_tool_may_be_named(folder: Path) -> None:
     agent = read_llm({**MODEL, "tools": ["llm_table_tools:nothing"]}, folder)
     assert [tool.name for tool in agent.tools] == ["nothing"]

@@ -1,19 +1,16 @@
 """docs/llm-agent.md, from nothing to its answer, with a stub for the model."""
 
-import json
 import re
-import shlex
 import sys
 import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 from llm_talk import talking
-from running_sandbox import PATIENCE, Sandbox
 from stub_model import StubModel, calls, fails, says
+from walked_page import serving, walk
 
 from greenroom.agents.llm.agent import AgentParts
 from greenroom.agents.llm.options import Endpoint, LlmOptions
@@ -33,8 +30,7 @@ def blocks(language: str) -> list[str]:
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The page's files, where an author would have them."""
-    for code in [code for language in ("python", "yaml", "toml") for code in blocks(language)]:
-        name, _, text = code.removeprefix("# ").partition("\n")
+    for name, text in re.findall(r"^```(?:python|yaml|toml) (\S+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL):
         (tmp_path / name).write_text(text, encoding="utf-8")
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     return tmp_path
@@ -64,22 +60,23 @@ def within(shown: Any, whole: Any) -> bool:
     return bool(shown == whole)
 
 
-def test_the_page_leads_from_nothing_to_its_answer(folder: Path, model: StubModel) -> None:
-    command = next(shlex.split(line) for block in blocks("sh") for line in block.splitlines() if " serve " in line)
-    curl = next(shlex.split(block.replace("\\\n", " ")) for block in blocks("sh") if block.startswith("curl"))
-    with Sandbox(
-        folder, *command[1:], "--port", "0", "--grpc-port", "0", OPENAI_API_KEY="sk-1", OPENAI_BASE_URL=model.url
-    ) as sandbox:
-        url = sandbox.http + next(word for word in curl if word.startswith("http")).partition(":8000")[2]
-        answer = httpx2.post(url, json=json.loads(curl[curl.index("-d") + 1]), timeout=PATIENCE)
-        assert within(json.loads(blocks("json")[0]), answer.json()), answer.text
-        assert model.headers[0]["authorization"] == "Bearer sk-1"
+async def test_the_page_leads_from_nothing_to_its_answer(
+    tmp_path: Path, model: StubModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await walk("llm-agent.md", tmp_path, monkeypatch, {"sk-…": "sk-1"}, section="From nothing")
+    assert model.headers[0]["authorization"] == "Bearer sk-1"
 
-        model.play(fails(401))
-        refused = sandbox.chat("Hi", session="s2")
-        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "agent_unavailable")
-        assert "SECRET" not in refused.text + sandbox.log()
-        assert "sk-1" not in refused.text + sandbox.log()
+
+async def test_a_model_that_refuses_the_key_is_not_quoted(
+    folder: Path, model: StubModel, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(folder)
+    model.play(fails(401))
+    async with serving(folder, ["shop.toml"], monkeypatch) as sandbox:
+        refused = await sandbox.post({"messages": [{"role": "user", "content": "Hi"}]})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "agent_unavailable")
+    for secret in ("SECRET", "sk-1"):
+        assert secret not in refused.text + caplog.text
 
 
 async def test_the_same_in_python(folder: Path, model: StubModel, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,7 +110,7 @@ def test_the_settings_that_are_listed_are_those_that_there_are() -> None:
         for name in re.findall(r"`(\w+)`", line.split("|")[1:2][0] if "|" in line else "")
     }
     known = {*LlmOptions.model_fields, *Endpoint.model_fields, *AgentParts.__annotations__}
-    assert named - {"name", "instructions_file"} == known - {"story_start"}
+    assert named - {"name", "instructions_file", "knowledge"} == known - {"story_start"}
 
 
 def test_the_options_that_are_passed_on_are_listed() -> None:
