@@ -162,6 +162,24 @@ async def test_a_model_that_has_taken_over_goes_on_with_the_turn(model: StubMode
     assert (len(model.requests), len(other.requests)) == (1, 2)
 
 
+async def test_a_dead_model_is_left_alone_until_one_request_finds_it_well(model: StubModel) -> None:
+    model.play(fails(500))
+    with StubModel(says("From the second.")) as other:
+        second = Endpoint(model="openai:other", base_url=other.url)
+        agent = desk(model, fallback=(second,), **QUICK)
+        async with talking(agent) as talk:
+            for number in range(4):
+                await talk.say("Hi", session_id=f"s{number}")
+            asked = len(model.requests)
+            turn = await talk.say("Hi", session_id="later")
+            assert told_of(turn)["problems"] == ["openai:stub: left_alone"]
+            assert (len(model.requests), asked) == (5, 5)
+            answering: Any = agent._answering
+            answering._models[0].breaker._refusing_until = 0.0
+            model.play(says("Well again."))
+            assert (await talk.say("Hi", session_id="last")).reply == "Well again."
+
+
 async def test_the_turns_deadline_holds_over_the_models_timeout(model: StubModel) -> None:
     model.play(never())
     async with talking(desk(model, timeout=60), Limits(turn_timeout=0.2)) as talk:

@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -20,6 +21,7 @@ from pydantic_ai.messages import (
 from pydantic_ai.models import ModelRequestParameters
 from pydantic_ai.settings import ModelSettings
 
+from greenroom.agents.breaker import Breaker
 from greenroom.agents.llm.models import OpenModel
 from greenroom.agents.llm.options import LlmOptions
 from greenroom.agents.llm.problems import Problem, problem_of
@@ -102,13 +104,17 @@ class Asking:
     async def _attempt(self, request: Request, text: "StepText") -> ModelResponse:
         model = self._models[self._current].model
         streams = self._turn.feed is not None and self._options.stream
-        try:
-            response = await (self._streamed(model, request, text) if streams else self._whole(model, request))
-        except Exception as error:  # a client may raise anything over what a backend sends
-            if self._turn.toolbox.refused is not None:
-                raise
-            logger.debug("what %s has sent", self.model, exc_info=error)
-            raise problem_of(error) from error
+        with _attempted(self._models[self._current].breaker) as failed:
+            try:
+                response = await (self._streamed(model, request, text) if streams else self._whole(model, request))
+            except Exception as error:  # a client may raise anything over what a backend sends
+                if self._turn.toolbox.refused is not None:
+                    raise
+                logger.debug("what %s has sent", self.model, exc_info=error)
+                problem = problem_of(error)
+                if problem.is_down:
+                    failed(str(problem))
+                raise problem from error
         if response.finish_reason == "error":
             raise Problem("broken_answer", again=True)
         if not streams:
@@ -146,6 +152,17 @@ class Asking:
                     await self._turn.keep_pace()
                 silence.reschedule(now() + self._options.timeout)
         return stream.get()
+
+
+@contextmanager
+def _attempted(breaker: Breaker) -> Iterator[Callable[[str], None]]:
+    """An attempt that counts for the model's breaker. Raises `Problem` while that refuses any."""
+    with ExitStack() as stack:
+        try:
+            failed = stack.enter_context(breaker.attempt())
+        except AgentUnavailable as alone:
+            raise Problem("left_alone", again=False, retry_after=alone.retry_after) from None
+        yield failed
 
 
 class StepText:

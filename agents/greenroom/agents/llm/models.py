@@ -10,6 +10,7 @@ from pydantic_ai.exceptions import UserError
 from pydantic_ai.models import Model, infer_model
 from pydantic_ai.profiles.openai import OpenAIModelProfile
 
+from greenroom.agents.breaker import Breaker
 from greenroom.agents.llm.options import Endpoint
 from greenroom.sdk import AgentError
 
@@ -29,13 +30,15 @@ class OpenModel:
 
     name: str
     model: Model[Any]
+    breaker: Breaker
 
 
 async def open_model(asked: "Endpoint | Model[Any]", stack: AsyncExitStack) -> OpenModel:
     """Opens a model until the stack is closed. Raises `AgentError` where it cannot be had, or its key is not set."""
     if isinstance(asked, Model):
         await stack.enter_async_context(asked)
-        return OpenModel(f"{asked.system}:{asked.model_name}", asked)
+        name = f"{asked.system}:{asked.model_name}"
+        return OpenModel(name, asked, Breaker(name))
     provider, _, name = asked.model.partition(":")
     try:
         opener = _OPENERS.get(provider)
@@ -43,7 +46,7 @@ async def open_model(asked: "Endpoint | Model[Any]", stack: AsyncExitStack) -> O
     except (UserError, ImportError) as problem:
         raise AgentError(f"model {asked.model}: {problem}") from None
     await stack.enter_async_context(model)
-    return OpenModel(asked.model, model)
+    return OpenModel(asked.model, model, Breaker(asked.model))
 
 
 def _openai(name: str, asked: Endpoint, stack: AsyncExitStack) -> Model[Any]:

@@ -37,6 +37,11 @@ class Problem(Exception):
         """Whether it says something of the model, and not of what it was asked."""
         return self.reason not in ("too_long", "refused_request")
 
+    @property
+    def is_down(self) -> bool:
+        """Whether the model can be asked by nobody now."""
+        return self.reason in ("unavailable", "server_error", "timeout", "connection", "unauthorized")
+
     def __str__(self) -> str:
         return f"{self.reason} ({self.status})" if self.status else self.reason
 
