@@ -21,11 +21,11 @@ LEAK_PROOF = ROOT / "tests" / "proof" / "leak_proof.py"
 
 
 class Adapted:
-    """This tree's Greenroom with one of its extras."""
+    """This tree's Greenroom with one of its extras, and what else an example needs."""
 
-    def __init__(self, folder: Path, extra: str) -> None:
+    def __init__(self, folder: Path, extra: str, *more: str) -> None:
         project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-        self._environment = EnvironmentOnTop(folder / "venv", *project["optional-dependencies"][extra])
+        self._environment = EnvironmentOnTop(folder / "venv", *project["optional-dependencies"][extra], *more)
         # A server has half a minute to start, and what is installed is not compiled.
         self._environment.run(["-c", "import greenroom.cli.main, greenroom.cli.child"])
 

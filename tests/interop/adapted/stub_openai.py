@@ -1,4 +1,5 @@
-"""OpenAI's two endpoints, as far as the examples of docs/frameworks.md need them: a tool is called once, then told of."""
+"""OpenAI's two endpoints, and Google's, as far as the examples of docs/frameworks.md need them: a tool is called once, then
+told of."""
 
 import json
 import threading
@@ -39,11 +40,16 @@ class _Handler(BaseHTTPRequestHandler):
         assert isinstance(server, StubOpenAI)
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         server.bodies.append(body)
+        google = "generateContent" in self.path
+        streams = server.status == 200 and not google and body.get("stream", False)
         self.send_response(server.status)
-        self.send_header("Content-Type", "text/event-stream" if server.status == 200 else "application/json")
+        self.send_header("Content-Type", "text/event-stream" if streams else "application/json")
         self.end_headers()
         if server.status != 200:
             self.wfile.write(b'{"error": {"message": "SECRET"}}')
+            return
+        if not streams:
+            self.wfile.write(json.dumps(_gemini(server, body) if google else _whole_chat(server, body)).encode())
             return
         events = _responses(server, body) if self.path.endswith("/responses") else _chat(server, body)
         for event in events:
@@ -92,6 +98,21 @@ def _responses(server: StubOpenAI, body: Mapping[str, Any]) -> list[dict[str, An
         {"type": "response.output_item.done", "item": item, **place},
         {"type": "response.completed", "response": response, "sequence_number": 3},
     ]
+
+
+def _gemini(server: StubOpenAI, body: Mapping[str, Any]) -> dict[str, Any]:
+    done = any("functionResponse" in part for content in body["contents"] for part in content["parts"])
+    call = {"functionCall": {"name": server.tool, "args": json.loads(server.arguments)}}
+    content = {"role": "model", "parts": [{"text": server.words} if done else call]}
+    usage = {"promptTokenCount": 10, "candidatesTokenCount": 5, "totalTokenCount": 15}
+    return {"candidates": [{"index": 0, "content": content, "finishReason": "STOP"}], "usageMetadata": usage}
+
+
+def _whole_chat(server: StubOpenAI, body: Mapping[str, Any]) -> dict[str, Any]:
+    first, last = _chat(server, body)
+    choice = {"index": 0, "message": first["choices"][0]["delta"], "finish_reason": last["choices"][0]["finish_reason"]}
+    choice["message"].setdefault("content", None)
+    return {**last, "object": "chat.completion", "choices": [choice]}
 
 
 def _chat(server: StubOpenAI, body: Mapping[str, Any]) -> list[dict[str, Any]]:

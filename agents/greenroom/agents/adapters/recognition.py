@@ -23,10 +23,15 @@ class Kind:
         return cls.__name__ == self.class_name and f"{cls.__module__}.".startswith(f"{self.package}.")
 
 
-KINDS: tuple[Kind, ...] = (
+KINDS = (
     Kind("agents", "Agent", "openai_agents", "OpenAIAgentsAgent"),
     Kind("agno", "Agent", "agno", "AgnoAgent"),
     Kind("agno", "Team", "agno", "AgnoAgent"),
+    Kind("google.adk", "App", "adk", "AdkAgent"),
+    Kind("google.adk", "BaseNode", "adk", "AdkAgent"),
+    Kind("langgraph", "Pregel", "langgraph", "LangGraphAgent"),
+    Kind("llama_index.core.agent", "AgentWorkflow", "llama_index", "LlamaIndexAgent"),
+    Kind("llama_index.core.agent", "BaseWorkflowAgent", "llama_index", "LlamaIndexAgent"),
     Kind("pydantic_ai", "AbstractAgent", "pydantic_ai", "PydanticAIAgent"),
 )
 

@@ -19,6 +19,7 @@ class _Running:
     """A call that a framework has begun, on its way through the toolbox."""
 
     run: Run
+    show: Callable[[Any], Any]
     value: Any = None
     ran: bool = False
     """Whether `value` is what the tool gave; a scenario may have answered in its place."""
@@ -69,15 +70,17 @@ def framework_tool(name: str, alone: Run, *, description: str, parameters: Mappi
         finally:
             _running.reset(token)
         running.ran = True
-        return as_json(running.value)
+        return running.show(running.value)
 
     return Tool.described(name, function, description=description, parameters=parameters)
 
 
-async def run_in_turn(turn: Turn, tool: Tool[..., Any], arguments: Mapping[str, Any], run: Run) -> Any:
+async def run_in_turn(
+    turn: Turn, tool: Tool[..., Any], arguments: Mapping[str, Any], run: Run, show: Callable[[Any], Any] | None = None
+) -> Any:
     """Runs a call that the framework has begun, through the turn's toolbox. Returns what `run` returned, or `Scripted`.
-    Raises `ToolFailed`, from what the tool itself raised, if it ran."""
-    running = _Running(run)
+    Raises `ToolFailed`, from what the tool itself raised, if it ran. `show` makes JSON of a result, for the evidence."""
+    running = _Running(run, show or as_json)
     token = _running.set(running)
     try:
         result = await turn.call(tool, **arguments)

@@ -1,0 +1,130 @@
+"""What an adapter adds to a turn: CPU beside an agent that calls the same framework's object itself, with the same model.
+
+    python -m bench.adapters langgraph adk llama_index
+
+Run it where the frameworks are installed (`pip install 'greenroom[adk,langgraph,llama-index]' langchain`). Both agents are
+served by a core in memory and take turns with each other, in sessions of several turns that each call a tool. The model is
+that of the interop tests: it answers at once.
+"""
+
+import asyncio
+import importlib
+import logging
+import statistics
+import sys
+import time
+import warnings
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from greenroom.agents.adapters import adapt
+from greenroom.agents.adapters.tools import serving
+from greenroom.sdk import Agent, Turn
+
+FRAMEWORKS = Path(__file__).parents[1] / "tests" / "interop" / "adapted"
+SESSIONS = 30
+TURNS = 8
+
+Ask = Callable[[Turn], Awaitable[str]]
+
+
+def langgraph(cases: Any) -> dict[str, tuple[Any, Ask]]:
+    """Without and with a memory of its own."""
+    saver = importlib.import_module("langgraph.checkpoint.memory").InMemorySaver
+    plain, remembering = cases.shop(), cases.shop(checkpointer=saver())
+
+    async def ask_plain(turn: Turn) -> str:
+        result = await plain.ainvoke({"messages": turn.messages.openai()})
+        return str(result["messages"][-1].text)
+
+    async def ask_remembering(turn: Turn) -> str:
+        config = {"configurable": {"thread_id": turn.session_id}}
+        result = await remembering.ainvoke({"messages": [("user", turn.text)]}, config)
+        return str(result["messages"][-1].text)
+
+    return {"langgraph": (plain, ask_plain), "langgraph, checkpointer": (remembering, ask_remembering)}
+
+
+def adk(cases: Any) -> dict[str, tuple[Any, Ask]]:
+    agent = cases.shop()
+    runners = importlib.import_module("google.adk.runners")
+    types = importlib.import_module("google.genai.types")
+    runner = runners.InMemoryRunner(agent=agent, app_name="shop")
+    runner.auto_create_session = True
+
+    async def ask(turn: Turn) -> str:
+        said = types.Content(role="user", parts=[types.Part(text=turn.text)])
+        text = ""
+        async for event in runner.run_async(user_id="user", session_id=turn.session_id, new_message=said):
+            parts = event.content.parts if event.content else []
+            text = "".join(part.text or "" for part in parts) or text
+        return text
+
+    return {"adk": (agent, ask)}
+
+
+def llama_index(cases: Any) -> dict[str, tuple[Any, Ask]]:
+    agent = cases.shop()
+    context = importlib.import_module("llama_index.core.workflow").Context
+    contexts: dict[str, Any] = {}
+
+    async def ask(turn: Turn) -> str:
+        own = contexts.setdefault(turn.session_id, context(agent))
+        return str(await agent.run(user_msg=turn.text, ctx=own))
+
+    return {"llama_index": (agent, ask)}
+
+
+def calling(ask: Ask) -> Agent:
+    """An agent of one function, which calls the framework."""
+    agent = Agent("direct", world={"seen": {}})
+
+    @agent.reply
+    async def reply(turn: Turn) -> str:
+        with serving(turn):
+            return await ask(turn)
+
+    return agent
+
+
+async def measure(adapted: Any, direct: Any) -> tuple[list[float], list[float]]:
+    """Milliseconds of CPU per turn of each, a session of the one after one of the other."""
+    spent: tuple[list[float], list[float]] = ([], [])
+    for session in range(SESSIONS + 2):
+        for played, times in zip((adapted, direct), spent, strict=True):
+            began = time.process_time()
+            for turn in range(TURNS):
+                await played.say(f"order {turn + 1}", session=f"s{session}")
+            if session >= 2:  # what is done once is done by then
+                times.append((time.process_time() - began) * 1000 / TURNS)
+    return spent
+
+
+def fastest(times: list[float]) -> float:
+    """Of the fifth that other processes disturbed least."""
+    return statistics.mean(sorted(times)[: len(times) // 5])
+
+
+async def main() -> None:
+    """Prints a line for each."""
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
+    sys.path.insert(0, str(FRAMEWORKS))
+    played = importlib.import_module("played").Played
+    known = {"langgraph": langgraph, "adk": adk, "llama_index": llama_index}
+    print(
+        f"{'ms of CPU per turn':26} {'directly':>9} {'adapted':>9} {'added':>9}   of {SESSIONS} sessions, the fastest fifth"
+    )
+    for framework in sys.argv[1:] or list(known):
+        for name, (target, ask) in known[framework](importlib.import_module(f"{framework}_turns")).items():
+            agent = adapt(target, name)
+            assert agent is not None
+            agent._world = {"seen": {}}
+            async with played(agent) as one, played(calling(ask)) as other:
+                adapted, direct = map(fastest, await measure(one, other))
+            print(f"{name:26} {direct:9.2f} {adapted:9.2f} {adapted - direct:9.2f}")
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,352 @@
+"""Turns of real LangGraph graphs with a model that is made up. See test_adapted_graphs.py."""
+
+import asyncio
+import json
+import random
+from collections.abc import Iterator
+from typing import Annotated, Any, TypedDict
+
+import pytest
+from langchain.agents import create_agent
+from langchain.agents.middleware import wrap_tool_call
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, SystemMessage, ToolMessage
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.tools import tool
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import END, START, MessagesState, StateGraph
+from langgraph.prebuilt import ToolNode
+from langgraph.types import interrupt
+from played import Played, ask, play, scripted, streamed
+
+from greenroom.agents.adapters import adapt, current_turn
+from greenroom.agents.adapters.langgraph import LangGraphAgent, Shape
+from greenroom.core.errors import AgentFailed
+from greenroom.sdk import AgentError
+
+
+class FakeModel(BaseChatModel):
+    """Calls `look_up` when the user asks about an order, and tells the tool's answer; else says how many messages it got."""
+
+    seen: list[list[BaseMessage]] = []  # pydantic copies it
+
+    @property
+    def _llm_type(self) -> str:
+        return "fake"
+
+    def bind_tools(self, tools: Any, **kwargs: Any) -> "FakeModel":
+        return self
+
+    def _answer(self, messages: list[BaseMessage]) -> AIMessage:
+        self.seen.append(list(messages))
+        usage = {"input_tokens": 10, "output_tokens": 3, "total_tokens": 13}
+        last = messages[-1]
+        if isinstance(last, ToolMessage):
+            return AIMessage(f"The tool says {last.content}", usage_metadata=usage)
+        if "order" in last.text:
+            calls = [
+                {"name": "look_up", "args": {"order_id": word}, "id": f"call-{word}"}
+                for word in last.text.split()
+                if word.isdigit()
+            ]
+            return AIMessage("Let me look. ", tool_calls=calls, usage_metadata=usage)
+        users = [message.text for message in messages if isinstance(message, HumanMessage)]
+        systems = [message.text for message in messages if isinstance(message, SystemMessage)]
+        return AIMessage(json.dumps({"users": users, "systems": systems}), usage_metadata=usage)
+
+    def _generate(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:
+        return ChatResult(generations=[ChatGeneration(message=self._answer(messages))])
+
+    def _stream(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
+        run_manager = kwargs.get("run_manager")
+        whole = self._answer(messages)
+        for word in whole.text.split(" "):
+            chunk = ChatGenerationChunk(message=AIMessageChunk(f"{word} "))
+            if run_manager:
+                run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+            yield chunk
+        last = AIMessageChunk(
+            "",
+            tool_call_chunks=[
+                {"name": call["name"], "args": json.dumps(call["args"]), "id": call["id"], "index": index}
+                for index, call in enumerate(whole.tool_calls)
+            ],
+            usage_metadata=whole.usage_metadata,
+            chunk_position="last",
+        )
+        yield ChatGenerationChunk(message=last)
+
+
+@tool
+def look_up(order_id: str) -> dict[str, str]:
+    """Looks an order up.
+
+    Args:
+        order_id: The order's number.
+    """
+    if order_id == "0":
+        raise KeyError(order_id)
+    current_turn().world["seen"][order_id] = {"times": 1}
+    return {"order": order_id, "status": "shipped"}
+
+
+def shop(**settings: Any) -> Any:
+    return create_agent(FakeModel(), [look_up], system_prompt="You are a shop.", name="shop", **settings)
+
+
+def served(graph: Any = None, **settings: Any) -> LangGraphAgent:
+    return LangGraphAgent(shop() if graph is None else graph, world={"seen": {}}, **settings)
+
+
+async def test_a_graph_is_recognised() -> None:
+    agent = adapt(shop(), "my_app:graph")
+    assert isinstance(agent, LangGraphAgent)
+    [tool_] = agent.tools
+    assert tool_.name == "look_up"
+    assert tool_.description.startswith("Looks an order up.")
+    assert (
+        tool_.signature.schema()
+        == {
+            "type": "object",
+            "properties": {"order_id": {"type": "string", "title": "Order Id"}},
+            "required": ["order_id"],
+        }
+        or "order_id" in tool_.signature.schema()["properties"]
+    )
+
+
+async def test_tools_run_in_the_turn_with_their_world_and_are_recorded() -> None:
+    [reply] = await play(served(), ["order 12 34"])
+    assert [(call.name, call.ok, json.loads(call.arguments_json)) for call in reply.tool_calls] == [
+        ("look_up", True, {"order_id": "12"}),
+        ("look_up", True, {"order_id": "34"}),
+    ]
+    assert json.loads(reply.tool_calls[0].result_json) == {"order": "12", "status": "shipped"}
+    assert reply.world["seen"] == {"12": {"times": 1}, "34": {"times": 1}}
+    assert reply.text.startswith("Let me look.")
+    assert '"status": "shipped"' in reply.text
+
+
+async def test_a_scenario_scripts_them() -> None:
+    [reply] = await play(served(), ["order 12"], **scripted({"return": {"status": "lost"}}))
+    assert '{"status": "lost"}' in reply.text
+    assert reply.world["seen"] == {}
+    assert reply.tool_calls[0].scripted_by
+
+
+async def test_a_failing_tool_is_the_frameworks_own_error() -> None:
+    """It goes to whoever handles tools' errors in the graph; the graph fails if nobody does."""
+
+    @wrap_tool_call
+    async def told(request: Any, handler: Any) -> Any:
+        try:
+            return await handler(request)
+        except Exception as error:
+            return ToolMessage(f"{type(error).__name__}: {error}", tool_call_id=request.tool_call["id"])
+
+    [reply] = await play(served(shop(middleware=[told])), ["order 0"])
+    assert "The tool says KeyError: '0'" in reply.text
+    assert [(call.ok, json.loads(call.result_json)["error"]["type"]) for call in reply.tool_calls] == [
+        (False, "KeyError")
+    ]
+    script = scripted({"error": {"code": "down", "message": "It does not answer."}})
+    [reply] = await play(served(shop(middleware=[told])), ["order 12"], **script)
+    assert "The tool says ToolException: It does not answer." in reply.text
+    with pytest.raises(AgentFailed):
+        await play(served(), ["order 0"])
+
+
+async def test_a_sync_wrapper_around_tools_is_kept_and_each_of_its_tries_is_a_call() -> None:
+    tries: list[str] = []
+
+    def twice(request: Any, execute: Any) -> Any:
+        tries.append(request.tool_call["name"])
+        execute(request)
+        return execute(request)
+
+    graph = StateGraph(MessagesState)
+    graph.add_node("model", lambda state: {"messages": [FakeModel().invoke(state["messages"])]})
+    graph.add_node("tools", ToolNode([look_up], wrap_tool_call=twice))
+    graph.add_edge(START, "model")
+    graph.add_conditional_edges(
+        "model", lambda state: "tools" if state["messages"][-1].tool_calls else END, ["tools", END]
+    )
+    graph.add_edge("tools", "model")
+    [reply] = await play(served(graph.compile()), ["order 12"])
+    assert tries == ["look_up"]
+    assert len(reply.tool_calls) == 2
+    assert "shipped" in reply.text
+
+
+async def test_a_tool_that_a_node_calls_by_itself_is_recorded_from_the_outside() -> None:
+    async def node(state: MessagesState) -> dict[str, Any]:
+        result = await look_up.ainvoke({"order_id": "7"})
+        other = await asyncio.to_thread(look_up.invoke, {"order_id": "8"})
+        return {"messages": [AIMessage(f"{result['status']} {other['status']}")]}
+
+    graph = StateGraph(MessagesState).add_node("node", node).add_edge(START, "node").compile()
+    [reply] = await play(served(graph), ["Hello"])
+    assert reply.text == "shipped shipped"
+    assert [(call.name, call.ok, json.loads(call.arguments_json)) for call in reply.tool_calls] == [
+        ("look_up", True, {"order_id": "7"}),
+        ("look_up", True, {"order_id": "8"}),
+    ]
+    assert json.loads(reply.tool_calls[0].result_json) == {"order": "7", "status": "shipped"}
+
+
+@pytest.mark.parametrize("memory", [False, True])
+async def test_the_history_is_told_once_in_each_turn(memory: bool) -> None:
+    model = FakeModel()
+    graph = create_agent(
+        model, [look_up], system_prompt="You are a shop.", checkpointer=InMemorySaver() if memory else None
+    )
+    replies = await play(served(graph), ["one", "order 5", "three"])
+    assert json.loads(replies[2].text)["users"] == ["one", "order 5", "three"]
+    kinds = [type(message).__name__ for message in model.seen[-1]]
+    assert kinds == [
+        "SystemMessage",
+        "HumanMessage",
+        "AIMessage",
+        "HumanMessage",
+        "AIMessage",
+        "ToolMessage",
+        "AIMessage",
+        "HumanMessage",
+    ]
+
+
+@pytest.mark.parametrize("memory", [False, True])
+async def test_going_back_rewinds_the_memory(memory: bool) -> None:
+    graph = shop(checkpointer=InMemorySaver() if memory else None)
+    async with Played(served(graph)) as played:
+        first = await played.say("one")
+        await played.say("two")
+        again = await played.send([*ask("one"), {"role": "assistant", "content": first.turn.reply}, *ask("three")])
+        assert json.loads(again.turn.reply)["users"] == ["one", "three"]
+        assert ("langgraph" in await played.state()) == memory
+
+
+@pytest.mark.parametrize("memory", [False, True])
+async def test_system_messages_hold_for_their_turn_before_the_graphs_own_prompt_or_after(memory: bool) -> None:
+    graph = shop(checkpointer=InMemorySaver() if memory else None)
+    async with Played(served(graph, instructions="Be brief.")) as played:
+        first = await played.send([{"role": "system", "content": "The user is Ann."}, *ask("one")])
+        assert json.loads(first.turn.reply)["systems"] == ["You are a shop.", "Be brief.\n\nThe user is Ann."]
+        second = await played.send([{"role": "system", "content": "The user is Bob."}, *ask("two")])
+        assert json.loads(second.turn.reply)["systems"] == ["You are a shop.", "Be brief.\n\nThe user is Bob."]
+        assert json.loads(second.turn.reply)["users"] == ["one", "two"]
+
+
+async def test_a_conversation_that_began_elsewhere_is_handed_to_the_memory_once() -> None:
+    async with Played(served(shop(checkpointer=InMemorySaver()))) as played:
+        told = [*ask("one"), {"role": "assistant", "content": "1"}, *ask("two")]
+        reply = await played.send(told)
+        assert json.loads(reply.turn.reply)["users"] == ["one", "two"]
+        answered = {"role": "assistant", "content": reply.turn.reply}
+        reply = await played.send([*told, answered, *ask("three")])
+        assert json.loads(reply.turn.reply)["users"] == ["one", "two", "three"]
+
+
+async def test_text_is_streamed_as_the_model_writes_it_and_its_tokens_are_counted() -> None:
+    told, reply = await streamed(served(), "order 12")
+    assert "".join(told) == reply.turn.reply
+    assert len(told) > 5
+    assert (reply.turn.prompt_tokens, reply.turn.completion_tokens) == (20, 6)
+
+
+async def test_an_interrupt_is_a_reply_and_the_next_message_resumes() -> None:
+    async def confirm(state: MessagesState) -> dict[str, Any]:
+        answer = interrupt("Shall I cancel it?")
+        return {"messages": [AIMessage(f"You said {answer}.")]}
+
+    inner = StateGraph(MessagesState).add_node("confirm", confirm).add_edge(START, "confirm").compile()
+    graph = (
+        StateGraph(MessagesState)
+        .add_node("inner", inner)
+        .add_edge(START, "inner")
+        .compile(checkpointer=InMemorySaver())
+    )
+    async with Played(served(graph)) as played:
+        first = await played.say("Cancel my order.")
+        assert first.turn.reply == "Shall I cancel it?"
+        second = await played.say("yes")
+        assert second.turn.reply == "You said yes."
+        # going back to the question asks it again, and takes another answer
+        other = await played.send(
+            [*ask("Cancel my order."), {"role": "assistant", "content": first.turn.reply}, *ask("no")]
+        )
+        assert other.turn.reply == "You said no."
+        third = await played.say("Again.")
+        assert third.turn.reply == "Shall I cancel it?"
+
+
+class Question(TypedDict):
+    question: str
+    asked: Annotated[list[str], lambda old, new: old + new]
+    answer: str
+
+
+def answering(state: Question) -> dict[str, Any]:
+    return {"answer": f"{len(state.get('asked', []))} {state['question']}", "asked": [state["question"]]}
+
+
+def questions(**settings: Any) -> Any:
+    return StateGraph(Question).add_node("answering", answering).add_edge(START, "answering").compile(**settings)
+
+
+async def test_a_state_without_messages_is_served_by_its_keys() -> None:
+    with pytest.raises(AgentError, match="has no 'messages', say which key is the input"):
+        LangGraphAgent(questions())
+    plain = await play(LangGraphAgent(questions(), shape=Shape(input="question", output="answer")), ["a", "b"])
+    assert [reply.text for reply in plain] == ["0 a", "0 b"]
+    shape = Shape(input="question", output="answer", memory=True)
+    kept = await play(LangGraphAgent(questions(), shape=shape), ["a", "b"])
+    assert [reply.text for reply in kept] == ["0 a", "1 b"]
+    made = Shape(input=lambda turn: {"question": turn.text.upper()}, output=lambda state: state["answer"] + "!")
+    [reply] = await play(LangGraphAgent(questions(), shape=made), ["a"])
+    assert reply.text == "0 A!"
+
+
+async def test_only_nodes_after_which_the_graph_may_end_are_heard() -> None:
+    async def thinking(state: MessagesState) -> dict[str, Any]:
+        await FakeModel().ainvoke([HumanMessage("thoughts")])
+        return {"messages": [AIMessage("I am thinking.")]}
+
+    async def saying(state: MessagesState) -> dict[str, Any]:
+        return {"messages": [await FakeModel().ainvoke([HumanMessage("aloud")])]}
+
+    graph = StateGraph(MessagesState).add_node("thinking", thinking).add_node("saying", saying)
+    compiled = graph.add_edge(START, "thinking").add_edge("thinking", "saying").add_edge("saying", END).compile()
+    [reply] = await play(LangGraphAgent(compiled), ["Hello"])
+    assert json.loads(reply.text) == {"users": ["aloud"], "systems": []}
+    [reply] = await play(LangGraphAgent(compiled, shape=Shape(speaks={"thinking"})), ["Hello"])
+    assert "I am thinking." in reply.text
+    assert "aloud" not in reply.text
+
+
+async def test_a_factory_makes_a_graph_for_each_turn() -> None:
+    made: list[Any] = []
+
+    def make() -> Any:
+        made.append(shop())
+        return made[-1]
+
+    await play(served(make, factory=True), ["one", "two"])
+    assert len(made) == 3  # one to read its tools off
+
+
+@pytest.mark.parametrize("memory", [False, True])
+async def test_parallel_sessions_do_not_see_each_other(memory: bool) -> None:
+    agent = served(shop(checkpointer=InMemorySaver() if memory else None))
+    chance = random.Random(1)
+    async with Played(agent) as played:
+
+        async def talk(name: str) -> list[str]:
+            users: list[str] = []
+            for number in range(4):
+                await asyncio.sleep(chance.random() / 1000)
+                users = json.loads((await played.say(f"{name}{number}", session=name)).turn.reply)["users"]
+            return users
+
+        told = await asyncio.gather(*(talk(name) for name in "abcdefgh"))
+    assert told == [[f"{name}{number}" for number in range(4)] for name in "abcdefgh"]

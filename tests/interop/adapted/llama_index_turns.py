@@ -1,0 +1,260 @@
+"""Turns of real LlamaIndex agents with a model that is made up. See test_adapted_graphs.py."""
+
+import asyncio
+import json
+import random
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any
+
+import pytest
+from llama_index.core.agent.workflow import AgentWorkflow, FunctionAgent, ReActAgent
+from llama_index.core.llms import (
+    ChatMessage,
+    ChatResponse,
+    CompletionResponse,
+    LLMMetadata,
+)
+from llama_index.core.llms.function_calling import FunctionCallingLLM
+from llama_index.core.llms.llm import ToolSelection
+from llama_index.core.tools import FunctionTool
+from llama_index.core.workflow import Context, HumanResponseEvent, InputRequiredEvent
+from played import Played, ask, play, scripted, streamed
+
+from greenroom.agents.adapters import adapt, current_turn
+from greenroom.agents.adapters.llama_index import LlamaIndexAgent
+
+
+class FakeModel(FunctionCallingLLM):
+    """Calls a tool when the user asks about an order, and tells the tool's answer; else says what it was told."""
+
+    reacts: bool = False
+
+    @property
+    def metadata(self) -> LLMMetadata:
+        return LLMMetadata(is_function_calling_model=not self.reacts, is_chat_model=True, model_name="fake")
+
+    def _answer(self, messages: Sequence[ChatMessage], tools: Sequence[Any]) -> ChatMessage:
+        last = messages[-1]
+        text = last.content or ""
+        if last.role == "tool":
+            return ChatMessage(role="assistant", content=f"The tool says {text}")
+        if self.reacts and text.startswith("Observation:"):
+            return ChatMessage(role="assistant", content=f"Thought: I can answer.\nAnswer: The tool says {text[13:]}")
+        if "order" in text:
+            names = [tool.metadata.name for tool in tools] or ["look_up"]
+            words = [word for word in text.split() if word.isdigit()]
+            if self.reacts:
+                asked = json.dumps({"order_id": words[0]})
+                return ChatMessage(
+                    role="assistant", content=f"Thought: I look.\nAction: look_up\nAction Input: {asked}"
+                )
+            calls = [{"name": names[0], "args": {"order_id": word}, "id": f"call-{word}"} for word in words]
+            return ChatMessage(role="assistant", content="Let me look. ", additional_kwargs={"calls": calls})
+        users = [message.content for message in messages if message.role == "user"]
+        systems = [message.content for message in messages if message.role == "system"]
+        told = json.dumps({"users": users, "systems": [] if self.reacts else systems})
+        return ChatMessage(role="assistant", content=f"Thought: I know.\nAnswer: {told}" if self.reacts else told)
+
+    async def achat(self, messages: Sequence[ChatMessage], tools: Sequence[Any] = (), **kwargs: Any) -> ChatResponse:
+        usage = {"usage": {"prompt_tokens": 10, "completion_tokens": 3}}
+        return ChatResponse(message=self._answer(messages, tools), raw=usage)
+
+    async def astream_chat(
+        self, messages: Sequence[ChatMessage], tools: Sequence[Any] = (), **kwargs: Any
+    ) -> AsyncGenerator[ChatResponse, None]:
+        whole = await self.achat(messages, tools)
+
+        async def words() -> AsyncGenerator[ChatResponse, None]:
+            text = ""
+            for word in (whole.message.content or "").split(" "):
+                text += f"{word} "
+                yield ChatResponse(message=ChatMessage(role="assistant", content=text), delta=f"{word} ")
+            said = ChatMessage(role="assistant", content=text, additional_kwargs=whole.message.additional_kwargs)
+            yield ChatResponse(message=said, delta="", raw=whole.raw)
+
+        return words()
+
+    def _prepare_chat_with_tools(
+        self, tools: Any, user_msg: Any = None, chat_history: Any = None, **kwargs: Any
+    ) -> dict[str, Any]:
+        return {"messages": chat_history, "tools": tools}
+
+    def get_tool_calls_from_response(self, response: Any, **kwargs: Any) -> list[ToolSelection]:
+        calls = response.message.additional_kwargs.get("calls", [])
+        return [ToolSelection(tool_id=call["id"], tool_name=call["name"], tool_kwargs=call["args"]) for call in calls]
+
+    def chat(self, messages: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError
+
+    def stream_chat(self, messages: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError
+
+    def complete(self, prompt: str, **kwargs: Any) -> CompletionResponse:
+        raise NotImplementedError
+
+    def stream_complete(self, prompt: str, **kwargs: Any) -> Any:
+        raise NotImplementedError
+
+    async def acomplete(self, prompt: str, **kwargs: Any) -> CompletionResponse:
+        raise NotImplementedError
+
+    async def astream_complete(self, prompt: str, **kwargs: Any) -> Any:
+        raise NotImplementedError
+
+
+async def look_up(ctx: Context, order_id: str) -> dict[str, Any]:
+    """Looks an order up."""
+    if order_id == "0":
+        raise KeyError(order_id)
+    await ctx.store.set("last", order_id)
+    current_turn().world["seen"][order_id] = {"times": 1}
+    return {"order": order_id, "status": "shipped"}
+
+
+def shop(**settings: Any) -> FunctionAgent:
+    fields: dict[str, Any] = {"name": "shop", "llm": FakeModel(), "tools": [look_up], **settings}
+    return FunctionAgent(system_prompt="You are a shop.", description="A shop.", **fields)
+
+
+def served(target: Any = None, **settings: Any) -> LlamaIndexAgent:
+    return LlamaIndexAgent(shop() if target is None else target, world={"seen": {}}, **settings)
+
+
+def users(text: str) -> list[str]:
+    told: list[str] = json.loads(text)["users"]
+    return told
+
+
+async def test_agents_and_workflows_of_agents_are_recognised() -> None:
+    for target in (shop(), AgentWorkflow(agents=[shop()])):
+        agent = adapt(target, "my_app:agent")
+        assert isinstance(agent, LlamaIndexAgent)
+        [tool] = agent.tools
+        assert tool.name == "look_up"
+        assert "Looks an order up." in tool.description
+        assert list(tool.signature.schema()["properties"]) == ["order_id"]
+
+
+@pytest.mark.parametrize("workflow", [False, True])
+async def test_tools_run_in_the_turn_with_their_world_and_are_recorded(workflow: bool) -> None:
+    [reply] = await play(served(AgentWorkflow(agents=[shop()]) if workflow else shop()), ["order 12 34"])
+    assert [(call.name, call.ok, json.loads(call.arguments_json)) for call in reply.tool_calls] == [
+        ("look_up", True, {"order_id": "12"}),
+        ("look_up", True, {"order_id": "34"}),
+    ]
+    assert json.loads(reply.tool_calls[0].result_json) == {"order": "12", "status": "shipped"}
+    assert reply.world["seen"] == {"12": {"times": 1}, "34": {"times": 1}}
+    assert reply.text.startswith("Let me look.")
+    assert "shipped" in reply.text
+
+
+async def test_a_scenario_scripts_them() -> None:
+    [reply] = await play(served(), ["order 12"], **scripted({"return": {"status": "lost"}}))
+    assert '{"status": "lost"}' in reply.text
+    assert reply.world["seen"] == {}
+    assert reply.tool_calls[0].scripted_by
+
+
+async def test_a_failing_tool_is_an_error_that_the_model_reads() -> None:
+    [reply] = await play(served(), ["order 0"])
+    assert "The tool says '0'" in reply.text
+    assert [(call.ok, json.loads(call.result_json)["error"]["type"]) for call in reply.tool_calls] == [
+        (False, "KeyError")
+    ]
+    script = scripted({"error": {"code": "down", "message": "It does not answer."}})
+    [reply] = await play(served(), ["order 12"], **script)
+    assert "The tool says It does not answer." in reply.text
+
+
+async def test_the_history_is_told_once_in_each_turn() -> None:
+    replies = await play(served(), ["one", "order 5", "three"])
+    assert users(replies[2].text) == ["one", "order 5", "three"]
+
+
+async def test_going_back_rewinds_the_memory() -> None:
+    plain = served(shop(tools=[FunctionTool.from_defaults(async_fn=look_up)]))
+    async with Played(plain) as played:
+        first = await played.say("one")
+        await played.say("two")
+        again = await played.send([*ask("one"), {"role": "assistant", "content": first.turn.reply}, *ask("three")])
+        assert users(again.turn.reply) == ["one", "three"]
+
+
+async def test_system_messages_hold_for_their_turn_before_the_agents_own_prompt() -> None:
+    async with Played(served(instructions="Be brief.")) as played:
+        for name in ("Ann", "Bob"):
+            reply = await played.send([{"role": "system", "content": f"The user is {name}."}, *ask(name)])
+            told = json.loads(reply.turn.reply)["systems"]
+            assert told == [f"Be brief.\n\nThe user is {name}.\n\nYou are a shop."]
+
+
+async def test_a_conversation_that_began_elsewhere_is_handed_to_the_memory_once() -> None:
+    async with Played(served()) as played:
+        told = [*ask("one"), {"role": "assistant", "content": "1"}, *ask("two")]
+        reply = await played.send(told)
+        assert users(reply.turn.reply) == ["one", "two"]
+        answered = {"role": "assistant", "content": reply.turn.reply}
+        reply = await played.send([*told, answered, *ask("three")])
+        assert users(reply.turn.reply) == ["one", "two", "three"]
+
+
+async def test_text_is_streamed_as_the_model_writes_it_and_its_tokens_are_counted() -> None:
+    told, reply = await streamed(served(), "order 12")
+    assert "".join(told) == reply.turn.reply
+    assert len(told) > 5
+    assert (reply.turn.prompt_tokens, reply.turn.completion_tokens) == (20, 6)
+
+
+async def test_of_a_react_agent_the_user_hears_the_answer_and_not_the_thoughts() -> None:
+    react = ReActAgent(name="react", llm=FakeModel(reacts=True), tools=[look_up])
+    told, reply = await streamed(served(react), "order 12")
+    assert reply.turn.reply.startswith("The tool says {'order': '12'")
+    assert "Thought" not in reply.turn.reply
+    assert [call.name for call in reply.turn.tool_calls] == ["look_up"]
+    assert len(told) > 3
+
+
+async def test_a_tool_that_waits_for_the_user_asks_and_the_next_message_answers() -> None:
+    async def cancel(ctx: Context, order_id: str) -> str:
+        """Cancels an order."""
+        asked = InputRequiredEvent(prefix="Shall I cancel it?")  # type: ignore[call-arg]
+        answer = await ctx.wait_for_event(HumanResponseEvent, waiter_id="cancel", waiter_event=asked)
+        return f"You said {answer.response}."
+
+    async with Played(served(shop(tools=[cancel]))) as played:
+        first = await played.say("order 12")
+        assert first.turn.reply.endswith("Shall I cancel it?")
+        second = await played.say("yes")
+        assert "The tool says You said yes." in second.turn.reply
+        other = await played.send([*ask("order 12"), {"role": "assistant", "content": first.turn.reply}, *ask("no")])
+        assert "The tool says You said no." in other.turn.reply
+
+
+async def test_agents_hand_off_to_each_other_and_the_next_turn_goes_on_with_the_last() -> None:
+    class Router(FakeModel):
+        def _answer(self, messages: Sequence[ChatMessage], tools: Sequence[Any]) -> ChatMessage:
+            if messages[-1].role == "user":
+                call = {"name": "handoff", "args": {"to_agent": "shop", "reason": "a shop's affair"}, "id": "handoff"}
+                return ChatMessage(role="assistant", content="", additional_kwargs={"calls": [call]})
+            return super()._answer(messages, tools)
+
+    router = FunctionAgent(name="router", description="Routes.", llm=Router(), tools=[], can_handoff_to=["shop"])
+    workflow = AgentWorkflow(agents=[router, shop(can_handoff_to=[])], root_agent="router")
+    replies = await play(served(workflow), ["one", "order 5"])
+    assert [call.name for call in replies[1].tool_calls] == ["look_up"]
+    assert replies[1].text.startswith("Let me look.")
+
+
+async def test_parallel_sessions_do_not_see_each_other() -> None:
+    chance = random.Random(1)
+    async with Played(served()) as played:
+
+        async def talk(name: str) -> list[str]:
+            told: list[str] = []
+            for number in range(4):
+                await asyncio.sleep(chance.random() / 1000)
+                told = users((await played.say(f"{name}{number}", session=name)).turn.reply)
+            return told
+
+        told = await asyncio.gather(*(talk(name) for name in "abcdefgh"))
+    assert told == [[f"{name}{number}" for number in range(4)] for name in "abcdefgh"]
