@@ -16,6 +16,8 @@ from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode
+from langgraph.store.base import BaseStore
+from langgraph.store.memory import InMemoryStore
 from langgraph.types import interrupt
 from played import Played, ask, play, scripted, streamed
 
@@ -278,6 +280,32 @@ async def test_an_interrupt_is_a_reply_and_the_next_message_resumes() -> None:
         assert other.turn.reply == "You said no."
         third = await played.say("Again.")
         assert third.turn.reply == "Shall I cancel it?"
+
+
+@pytest.mark.parametrize("memory", [False, True])
+async def test_what_a_graph_stores_is_of_its_session_and_goes_back_with_it(memory: bool) -> None:
+    async def note(state: MessagesState, store: BaseStore) -> dict[str, Any]:
+        text = state["messages"][-1].text
+        found = [f"{item.key}={item.value['text']}" for item in await store.asearch(("notes",))]
+        if text == "forget":
+            await store.adelete(("notes",), "seed")
+        else:
+            await store.aput(("notes",), text, {"text": text})
+        return {"messages": [AIMessage(" ".join(sorted(found)))]}
+
+    own = InMemoryStore()
+    own.put(("notes",), "seed", {"text": "own"})
+    built = StateGraph(MessagesState).add_node("note", note).add_edge(START, "note")
+    graph = built.compile(store=own, checkpointer=InMemorySaver() if memory else None)
+    async with Played(served(graph)) as played:
+        first = await played.say("a")
+        assert first.turn.reply == "seed=own"
+        assert (await played.say("forget")).turn.reply == "a=a seed=own"
+        assert (await played.say("b")).turn.reply == "a=a"
+        assert (await played.say("c", session="other")).turn.reply == "seed=own"
+        again = await played.send([*ask("a"), {"role": "assistant", "content": "seed=own"}, *ask("d")])
+        assert again.turn.reply == "a=a seed=own"
+    assert [item.key for item in own.search(("notes",))] == ["seed"]
 
 
 class Question(TypedDict):

@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from greenroom.agents.adapters.langgraph.saver import StateSaver
 from greenroom.agents.adapters.langgraph.shape import Shape
+from greenroom.agents.adapters.langgraph.store import SessionStore
 from greenroom.agents.adapters.langgraph.tools import ToolsOfGraph
 from greenroom.agents.adapters.langgraph.watch import Watch
 from greenroom.agents.adapters.memory import Memory
@@ -104,7 +105,9 @@ class Run:
         """Runs the graph on what is new. Its memory is in `turn.state` afterwards."""
         turn, saver = self._turn, self._saver
         memory = Memory(turn, "langgraph")
-        kept: dict[str, Any] = memory.recall() or {} if saver is not None else {}
+        kept: dict[str, Any] = memory.recall() or {}
+        store = SessionStore(self._graph.store, kept.get("store", []))
+        self._graph.store = store.store
         if saver is not None:
             saver.restore(turn.session_id, kept.get("checkpoints"))
         given = self._input(kept)
@@ -133,6 +136,11 @@ class Run:
         if saver is not None:
             kept["checkpoints"] = saver.dump(turn.session_id, whole=bool(interrupts))
             kept["waiting"] = [{"id": one.id, "value": as_json(one.value)} for one in interrupts]
+        if changed := store.dump():
+            kept["store"] = changed
+        else:
+            kept.pop("store", None)
+        if kept:
             memory.keep(kept)
         return Reply("", usage=self._watch.tokens.usage)
 
@@ -150,6 +158,8 @@ class Run:
         channel = self._graph.channels[key]
         if _holds_text(channel):
             return {key: turn.text}
+        if self._saver is None:
+            return {key: _messages(turn)}
         if not memory.get("checkpoints"):
             memory["context"] = _context_of(turn)
             return {key: _messages(turn)}
