@@ -14,6 +14,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, Huma
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.func import entrypoint
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode
 from langgraph.store.base import BaseStore
@@ -323,7 +324,10 @@ def questions(**settings: Any) -> Any:
 
 
 async def test_a_state_without_messages_is_served_by_its_keys() -> None:
-    with pytest.raises(AgentError, match="has no 'messages', say which key is the input"):
+    with pytest.raises(
+        AgentError,
+        match=r"has no 'messages', say what is the input: Shape\(input=…\), one of answer, asked, question, or",
+    ):
         LangGraphAgent(questions())
     plain = await play(LangGraphAgent(questions(), shape=Shape(input="question", output="answer")), ["a", "b"])
     assert [reply.text for reply in plain] == ["0 a", "0 b"]
@@ -333,6 +337,18 @@ async def test_a_state_without_messages_is_served_by_its_keys() -> None:
     made = Shape(input=lambda turn: {"question": turn.text.upper()}, output=lambda state: state["answer"] + "!")
     [reply] = await play(LangGraphAgent(questions(), shape=made), ["a"])
     assert reply.text == "0 A!"
+
+
+async def test_a_workflow_of_the_functional_api_is_served_by_functions() -> None:
+    @entrypoint(checkpointer=InMemorySaver())
+    async def count(text: str, *, previous: int | None = None) -> Any:
+        number = (previous or 0) + 1
+        return entrypoint.final(value=f"{number} {text}", save=number)
+
+    with pytest.raises(AgentError, match=r"Shape\(input=…\), a function"):
+        LangGraphAgent(count)
+    shape = Shape(input=lambda turn: turn.text, output=str)
+    assert [reply.text for reply in await play(LangGraphAgent(count, shape=shape), ["a", "b"])] == ["1 a", "2 b"]
 
 
 async def test_only_nodes_after_which_the_graph_may_end_are_heard() -> None:

@@ -59,7 +59,8 @@ def mismatch(one: Staged, shape: Shape) -> str:
     for role, key in (("input", shape.input), ("output", shape.output or shape.input)):
         if isinstance(key, str) and key not in channels:
             known = ", ".join(sorted(name for name in channels if not name.startswith(("__", "branch:"))))
-            return f"the graph's state has no {key!r}, say which key is the {role}: Shape({role}=…), one of {known}"
+            keys = f"one of {known}, or a function" if known else "a function"
+            return f"the graph's state has no {key!r}, say what is the {role}: Shape({role}=…), {keys}"
     return ""
 
 
