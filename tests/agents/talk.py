@@ -26,8 +26,9 @@ PATIENCE = 20.0
 
 @dataclass
 class Told:
-    """What a stream was told of one turn, piece by piece."""
+    """What a stream was told of one turn, piece by piece. `slow`: it says of none that it was read."""
 
+    slow: bool = False
     pieces: list[str] = field(default_factory=list)
     calls: list[ToolCallRecord] = field(default_factory=list)
 
@@ -60,7 +61,7 @@ class Talk:
             for event in feed.take():
                 if isinstance(event, str):
                     told.pieces.append(event)
-                    feed.acknowledge(len(event))
+                    feed.acknowledge(0 if told.slow else len(event))
                 elif not isinstance(event, Begun):
                     told.calls.append(event)
 

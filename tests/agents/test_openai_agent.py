@@ -167,3 +167,134 @@ async def test_what_an_endpoint_of_our_own_format_says_is_kept() -> None:
         [played] = await play(agent_at(served, api_key="sk-own"), ["hi"])
     assert (played.confidence, played.evaluation["intent"], played.metadata) == (0.9, "greeting", {})
     assert served.asked[0].headers["authorization"] == "Bearer sk-own"
+
+
+def called(id: str | None, name: str | None, arguments: Any, **more: Any) -> dict[str, Any]:
+    return {"id": id, "type": "function", "function": {"name": name, "arguments": arguments}, **more}
+
+
+@pytest.mark.parametrize(
+    ("chunks", "calls"),
+    [
+        pytest.param(
+            [delta(tool_calls=[called("c1", "one", '{"a": 1}')]), delta(tool_calls=[called("c2", "two", "{}")])],
+            [("c1", "one", {"a": 1}), ("c2", "two", {})],
+            id="whole, without an index",
+        ),
+        pytest.param(
+            [delta(tool_calls=[called(f"c{n}", "one", f'{{"a": {n}}}', index=0) for n in (1, 2)])],
+            [("c1", "one", {"a": 1}), ("c2", "one", {"a": 2})],
+            id="whole, all with the index 0",
+        ),
+        pytest.param(
+            [delta(tool_calls=[called("", "one", '{"a": 1}')]), delta(tool_calls=[called(None, "one", '{"a": 2}')])],
+            [("", "one", {"a": 1}), ("", "one", {"a": 2})],
+            id="without index and id",
+        ),
+        pytest.param(
+            [delta(tool_calls=[called("c1", "one", piece, index=1)]) for piece in ('{"a"', ": ", "1}")],
+            [("c1", "one", {"a": 1})],
+            id="id and name with every piece",
+        ),
+        pytest.param(
+            [
+                delta(tool_calls=[called("c1", "one", "", index=0), called("c2", "two", None, index=1)]),
+                delta(tool_calls=[{"index": 1, "function": {"arguments": '{"b"'}}]),
+                delta(tool_calls=[{"index": 0, "function": {"arguments": '{"a": 1}'}}]),
+                delta(tool_calls=[{"index": 1, "id": None, "function": {"name": None, "arguments": ": 2}"}}]),
+            ],
+            [("c1", "one", {"a": 1}), ("c2", "two", {"b": 2})],
+            id="two at a time",
+        ),
+        pytest.param([delta(tool_calls=[called("c1", "one", {"a": 1})])], [("c1", "one", {"a": 1})], id="no text"),
+        pytest.param(
+            [delta(function_call={"name": "one"}), delta(function_call={"arguments": '{"a": 1}'})],
+            [("", "one", {"a": 1})],
+            id="the older form",
+        ),
+    ],
+)
+async def test_tool_calls_come_in_many_ways(chunks: list[Any], calls: list[Any]) -> None:
+    told = Told(pieces=events(*chunks, delta("tool_calls")))
+    async with endpoint(told) as served, talking(agent_at(served)) as talk:
+        turn = await talk.say("hi", told=Heard())
+    shown = [(call.id, call.name, json.loads(call.arguments_json)) for call in turn.tool_calls]
+    assert [
+        (id if known else "", name, given) for (id, name, given), (known, _, _) in zip(shown, calls, strict=True)
+    ] == calls
+
+
+async def test_two_calls_of_one_id_are_told_apart() -> None:
+    answer = completion(
+        None, tool_calls=[called("c", "one", "{}"), called("c", "two", "{}"), called("\ud800", "x", "")]
+    )
+    async with endpoint(Told(answer)) as served, talking(agent_at(served)) as talk:
+        turn = await talk.say("hi")
+    assert turn.tool_calls[0].id == "c"
+    assert len({call.id for call in turn.tool_calls}) == 3
+    json.dumps([call.id for call in turn.tool_calls], ensure_ascii=False).encode()
+
+
+def streamed(text: str) -> tuple[bytes, ...]:
+    return (text.encode(),)
+
+
+SAID = json.dumps(delta(content="hi"))
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        pytest.param(streamed(f"data: {SAID}\r\n\r\ndata: [DONE]\r\n\r\n"), id="CRLF"),
+        pytest.param(tuple(bytes([b]) for b in f"data: {SAID}\n\ndata: [DONE]\n\n".encode()), id="byte by byte"),
+        pytest.param(streamed(f": a\n\nevent: x\nid: 1\nretry: 9\ndata:{SAID}\n\ndata:[DONE]\n\n"), id="comments"),
+        pytest.param(streamed("data: " + SAID.replace(", ", ",\ndata: ") + "\n\ndata: [DONE] \n\n"), id="many lines"),
+        pytest.param(
+            events(delta(), delta(content=None), delta(content="hi"), delta("stop"), done=False), id="no DONE"
+        ),
+        pytest.param(
+            events({"choices": []}, {"choices": None}, {}, {"choices": [{"delta": None}]}, delta(content="hi")),
+            id="null",
+        ),
+        pytest.param(
+            events(
+                {"choices": [{"index": 1, "delta": {"content": "other"}, "finish_reason": "length"}]},
+                {"choices": [{"index": 1, "delta": {"content": "x"}}, {"index": 0, "delta": {"content": "hi"}}]},
+            ),
+            id="several choices",
+        ),
+        pytest.param(events(delta(content=[{"type": "thinking"}, {"type": "text", "text": "hi"}])), id="parts"),
+        pytest.param(events(delta(refusal="hi")), id="a refusal"),
+        pytest.param(
+            events(delta("stop", content="hi"), {"usage": {"prompt_tokens": -1, "completion_tokens": 1}}),
+            id="usage < 0",
+        ),
+        pytest.param(
+            events(delta("stop", content="hi"), {"usage": {"prompt_tokens": 1e9, "completion_tokens": True}}),
+            id="odd usage",
+        ),
+        pytest.param(events(delta("stop", content="hi"), {"usage": [1, 2]}), id="usage that is none"),
+    ],
+)
+async def test_a_stream_may_come_in_any_form(pieces: tuple[bytes, ...]) -> None:
+    heard = Heard()
+    async with endpoint(Told(pieces=pieces)) as served, talking(agent_at(served)) as talk:
+        turn = await talk.say("hi", told=heard)
+        assert (heard.text, turn.reply, turn.reply_metadata_json) == ("hi", "hi", "{}")
+        assert (await talk.say("hi", session_id="not streamed")).reply == "hi"
+
+
+async def test_a_content_in_parts_is_their_text() -> None:
+    parts = [{"type": "text", "text": "It is "}, {"type": "image_url"}, {"type": "text", "text": "here."}]
+    async with endpoint(Told(completion(parts))) as served:  # type: ignore[arg-type]
+        [played] = await play(agent_at(served), ["hi"])
+    assert played.text == "It is here."
+
+
+async def test_a_dead_endpoint_is_not_asked_for_its_models_by_every_turn() -> None:
+    async with endpoint(Told("", 500)) as served:
+        agent = OpenAiAgent(f"{served.url}/v1")
+        async with talking(agent) as talk:
+            for number in range(7):
+                assert type(await talk.fails(str(number))) is AgentDown
+        assert len(served.asked) == 5

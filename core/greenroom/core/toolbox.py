@@ -41,7 +41,7 @@ def failure_of(error: BaseException, tool: Tool[..., Any] | None) -> tuple[str, 
 class Execution:
     """One call while it runs."""
 
-    __slots__ = ("_arguments", "_id", "_name", "_number", "_started", "scripted_by", "span", "turn", "writer")
+    __slots__ = ("_arguments", "_name", "_number", "_started", "id", "scripted_by", "span", "turn", "writer")
 
     def __init__(
         self, turn: "Turn", number: int, name: str, arguments: Mapping[str, Any], call_id: str, writer: Writer | None
@@ -52,7 +52,7 @@ class Execution:
         """What it writes to the world as; None for a call that runs elsewhere."""
         self._number = number
         self._name = name
-        self._id = call_id
+        self.id = call_id
         self.scripted_by = ""
         self.span = None if turn.span is None else turn.span.tool(name, call_id)
         self._started = perf_counter_ns()
@@ -62,13 +62,13 @@ class Execution:
         """What the tool may know of its call."""
         turn = self.turn
         traceparent = turn.traceparent if self.span is None else self.span.traceparent
-        return Call(self._id, turn.call_key(self._number), self._name, turn.number, turn.time_left, traceparent)
+        return Call(self.id, turn.call_key(self._number), self._name, turn.number, turn.time_left, traceparent)
 
     def record(self, result: str, ok: bool, changes: tuple[Change, ...] = ()) -> ToolCallRecord:
         """The call as it is stored; it is over now."""
         started = self._started
         return ToolCallRecord(
-            self._id,
+            self.id,
             self._name,
             well_formed(any_json(self._arguments)),
             result,
@@ -173,11 +173,17 @@ class Toolbox:
         name = well_formed(name)
         number = self._open(name)
         self._turn.clock.tick()
-        running = Execution(self._turn, number, name, arguments, call_id or self._turn.ids.new("call"), None)
+        call_id = well_formed(call_id)
+        if not call_id or call_id in self._ids():  # whoever reads the turn tells its calls apart by their ids
+            call_id = self._turn.ids.new("call")
+        running = Execution(self._turn, number, name, arguments, call_id, None)
         self._running[number] = running
         if running.span is not None:
             running.span.leave()  # what runs here meanwhile is not its code
         return OutsideCall(self, number, running)
+
+    def _ids(self) -> set[str]:
+        return {record.id for record in self.records} | {running.id for running in [*self._running.values()]}
 
     def end(self) -> None:
         """The turn is over: no call begins any more, and what still runs has failed and is cut off from its world."""

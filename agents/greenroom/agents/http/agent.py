@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from greenroom.agents.http.answer import AnswerPaths, AnswerReader
+from greenroom.agents.http.headers import from_environment
 from greenroom.agents.http.template import DEFAULT, BodyTemplate, HeaderTemplate, template_text, values_of
-from greenroom.agents.http.upstream import Upstream, from_environment
+from greenroom.agents.http.upstream import Upstream
 from greenroom.sdk import Agent, Reply, Turn
 
 
@@ -30,13 +31,14 @@ class HttpAgent(Agent):
         **agent: Any,
     ) -> None:
         super().__init__(name or url, **agent)
-        self._upstream = Upstream(url, {})
+        self._upstream = Upstream(url, {}, tuple(from_environment(headers or {}).values()))
         named = "the request's template" if request is None else str(request)
         self._body = BodyTemplate(DEFAULT if request is None else template_text(self.beside(request)), named)
         self._headers = {
-            header: HeaderTemplate(from_environment(value, f"header {header}"), f"header {header}")
-            for header, value in (headers or {}).items()
+            header: HeaderTemplate(value, f"header {header}")
+            for header, value in from_environment(headers or {}, templates=True).items()
         }
+        self._names = self._body.names.union(*(template.names for template in self._headers.values()))
         self._answer = AnswerReader(answer)
         self.on_startup(self._upstream.open)
         self.on_shutdown(self._upstream.close)
@@ -44,9 +46,9 @@ class HttpAgent(Agent):
         self.reply(self._reply)
 
     async def _reply(self, turn: Turn) -> Reply:
-        values = values_of(turn)
+        values = values_of(turn, self._names)
         headers = {header: template.value(values) for header, template in self._headers.items()}
         upstream = self._upstream
         async with upstream.post(turn, upstream.url, self._body.body(values), headers) as answer:
-            told = await upstream.json_of(answer)
+            told = await answer.json()
         return self._answer.read(turn, told)

@@ -47,9 +47,11 @@ class AnswerReader:
         for item in self._tools.items(answer) if self._tools else ():
             record_call(turn, item)
         for name, path in self._keep.items():
-            turn.state[name] = path.value(answer, None)
-        text = self._reply.value(answer, _MISSING)
-        if text is _MISSING:
+            kept = path.value(answer, _MISSING)
+            if kept is not _MISSING:
+                turn.state[name] = kept
+        text = self._reply.value(answer, None)
+        if text is None:
             raise AgentError(f"the answer has no {self._reply.source}: it has {_shape(answer)}")
         return Reply(
             text if isinstance(text, str) else json.dumps(text, ensure_ascii=False),
@@ -66,6 +68,7 @@ class _Path:
     def __init__(self, source: str) -> None:
         jsonpath = load("jsonpath_rfc9535", EXTRA)
         self.source = source
+        self._problem = jsonpath.JSONPathError
         try:
             self._query = jsonpath.compile(source)
         except jsonpath.JSONPathError as problem:
@@ -73,15 +76,21 @@ class _Path:
 
     def value(self, answer: Any, absent: Any) -> Any:
         """The first value there."""
-        node = self._query.find_one(answer)
+        node = next(iter(self._nodes(answer)), None)
         return absent if node is None else node.value
 
     def items(self, answer: Any) -> list[Any]:
         """All values there; those of a list, where it is one."""
-        values = [node.value for node in self._query.find(answer)]
+        values = [node.value for node in self._nodes(answer)]
         if len(values) == 1 and (values[0] is None or isinstance(values[0], list)):
             return list(values[0] or ())
         return values
+
+    def _nodes(self, answer: Any) -> Any:
+        try:
+            yield from self._query.finditer(answer)
+        except self._problem as problem:  # what it finds may be too deep, or of a kind that a filter cannot compare
+            raise AgentError(f"{self.source}: {problem}") from None
 
 
 def _optional(source: str) -> _Path | None:

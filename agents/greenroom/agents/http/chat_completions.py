@@ -6,6 +6,7 @@ from typing import Any
 
 from greenroom.agents.breaker import BackendFailed
 from greenroom.agents.http.answer import record_call
+from greenroom.agents.http.exchange import DONE
 from greenroom.sdk import AgentError, Reply, Turn, Usage
 
 PASSED_ON = frozenset(
@@ -17,6 +18,7 @@ PASSED_ON = frozenset(
     }
 )  # fmt: skip
 """The options of a request that ask something of a model; `model` is the agent's own."""
+_MOST_TOKENS = 2**31
 
 
 def request_body(turn: Turn, model: str, *, stream: bool) -> bytes:
@@ -35,9 +37,10 @@ class Completion:
 
     def __init__(self) -> None:
         self._text: list[str] = []
-        self._calls: dict[int, dict[str, Any]] = {}
+        self._calls: list[_ToldCall] = []
         self._finish = ""
-        self._usage: Mapping[str, Any] | None = None
+        self._done = False
+        self._usage: Any = None
         self._evaluation: Mapping[str, Any] | None = None
         self._confidence: float | None = None
 
@@ -45,16 +48,23 @@ class Completion:
         """A body of `object: chat.completion`."""
         self._take(answer, "message")
 
-    def add_chunk(self, chunk: Any) -> str:
-        """One event of a stream; what it says."""
+    def add_event(self, data: str) -> str:
+        """The data of one event of a stream; what it says."""
+        if data == DONE:
+            self._done = True
+            return ""
+        try:
+            chunk = json.loads(data)
+        except (ValueError, RecursionError):
+            raise AgentError(f"an event of the stream is no JSON: {data[:100]}") from None
         return self._take(chunk, "delta")
 
     def settle(self, turn: Turn, *, told: bool) -> Reply:
         """The reply, its tool calls recorded. `told`: its text was said while it came."""
-        if not self._finish and told:
+        if told and not (self._finish or self._done):
             raise BackendFailed("the stream ended before the answer did")
-        for _, call in sorted(self._calls.items()):
-            record_call(turn, call)
+        for call in self._calls:
+            record_call(turn, call.as_told())
         metadata = {"finish_reason": self._finish} if self._finish not in ("", "stop", "tool_calls") else None
         return Reply(
             "" if told else "".join(self._text),
@@ -78,19 +88,21 @@ class Completion:
         self._usage = document.get("usage") or self._usage
         self._note_extras(document)
         choices = document.get("choices")
-        if not choices:
-            if part == "message":
-                raise AgentError("a completion has choices, this one has none")
+        if not choices and part == "message":
+            raise AgentError("a completion has choices, this one has none")
+        choice = next((one for one in choices or () if not one.get("index")), None)
+        if choice is None:  # of an answer beside the first one, or of none
             return ""
-        choice = choices[0]
-        self._finish = choice.get("finish_reason") or self._finish
+        self._finish = str(choice.get("finish_reason") or self._finish)
         message = choice.get(part) or {}
-        for position, call in enumerate(message.get("tool_calls") or ()):
-            self._add_call(call.get("index", position), call)
-        text = message.get("content") or message.get("refusal") or ""
-        if text:
+        for call in message.get("tool_calls") or ():
+            self._add_call(call, whole=part == "message")
+        if older := message.get("function_call"):
+            self._add_call({"index": 0, "function": older}, whole=part == "message")
+        text = _text_of(message.get("content")) or _text_of(message.get("refusal"))
+        if text and part == "message":
             self._text.append(text)
-        return str(text)
+        return text
 
     def _note_extras(self, document: Mapping[str, Any]) -> None:
         """What an endpoint of UserTrace's format says beside OpenAI's."""
@@ -101,17 +113,59 @@ class Completion:
         if isinstance(confidence, int | float) and 0 <= confidence <= 1:
             self._confidence = float(confidence)
 
-    def _add_call(self, index: int, piece: Mapping[str, Any]) -> None:
-        """In a stream the arguments come in pieces."""
-        known = self._calls.setdefault(index, {"id": "", "function": {"name": "", "arguments": ""}})
-        known["id"] = known["id"] or piece.get("id") or ""
-        function, told = known["function"], piece.get("function") or {}
-        function["name"] += told.get("name") or ""
-        function["arguments"] += told.get("arguments") or ""
-        if "result" in told:
-            function["result"] = told["result"]
-            if error := failure_in(told["result"]):
-                known["error"] = error
+    def _add_call(self, piece: Mapping[str, Any], *, whole: bool) -> None:
+        """In a stream a call comes in pieces, which are one's by their index. Some endpoints send calls whole, all with
+        index 0 or none: another id is another call."""
+        index, id = piece.get("index"), str(piece.get("id") or "")
+        known = None if whole else next((call for call in reversed(self._calls) if call.index == index), None)
+        if known is None or (id and known.id and id != known.id) or (index is None and not known.is_open):
+            known = _ToldCall(index, id)
+            self._calls.append(known)
+        known.add(id, piece.get("function") or {})
+
+
+class _ToldCall:
+    """A tool call as the pieces of it tell."""
+
+    def __init__(self, index: Any, id: str) -> None:
+        self.index = index
+        self.id = id
+        self._name = ""
+        self._arguments: Any = ""
+        self._end: dict[str, Any] = {}
+
+    @property
+    def is_open(self) -> bool:
+        """Whether its arguments are not whole yet."""
+        try:
+            return not isinstance(json.loads(self._arguments), dict)
+        except (TypeError, ValueError):
+            return isinstance(self._arguments, str)
+
+    def add(self, id: str, function: Mapping[str, Any]) -> None:
+        """The arguments come piece by piece; names at once, of some endpoints again with every piece."""
+        self.id = self.id or id
+        self._name = self._name or str(function.get("name") or "")
+        arguments = function.get("arguments")
+        if isinstance(arguments, str) and isinstance(self._arguments, str):
+            self._arguments += arguments
+        elif arguments is not None:
+            self._arguments = arguments
+        if "result" in function:
+            self._end = {"result": function["result"]}
+            if error := failure_in(function["result"]):
+                self._end["error"] = error
+
+    def as_told(self) -> dict[str, Any]:
+        """For `record_call`."""
+        return {"id": self.id, "name": self._name, "arguments": self._arguments or None, **self._end}
+
+
+def _text_of(content: Any) -> str:
+    """A text may come in parts."""
+    if isinstance(content, list):
+        return "".join(_text_of(part.get("text")) for part in content if part.get("type") == "text")
+    return content if isinstance(content, str) else ""
 
 
 def failure_in(result: Any) -> Any:
@@ -119,8 +173,13 @@ def failure_in(result: Any) -> Any:
     return result.get("error") if isinstance(result, dict) and set(result) == {"error"} else None
 
 
-def _usage(told: Mapping[str, Any] | None) -> Usage | None:
-    if told is None:
+def _usage(told: Any) -> Usage | None:
+    """None for what is no count of tokens: Greenroom's own rule counts then."""
+    if not isinstance(told, dict):
         return None
-    sent, said = told.get("prompt_tokens"), told.get("completion_tokens")
-    return Usage(sent, said) if isinstance(sent, int) and isinstance(said, int) else None
+    sent, said = _count(told.get("prompt_tokens")), _count(told.get("completion_tokens"))
+    return None if sent is None or said is None else Usage(sent, said)
+
+
+def _count(tokens: Any) -> int | None:
+    return tokens if type(tokens) is int and 0 <= tokens < _MOST_TOKENS else None

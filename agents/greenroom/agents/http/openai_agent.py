@@ -1,13 +1,13 @@
 """An agent behind an OpenAI-compatible endpoint."""
 
-import json
 import os
 from collections.abc import Mapping
 from typing import Any
 
 from greenroom.agents.http.chat_completions import Completion, request_body
-from greenroom.agents.http.upstream import Upstream, from_environment
-from greenroom.sdk import Agent, AgentError, AgentUnavailable, Reply, Turn
+from greenroom.agents.http.headers import from_environment
+from greenroom.agents.http.upstream import Upstream
+from greenroom.sdk import Agent, AgentUnavailable, Reply, Turn
 
 _LONGEST_EVENT = 1024 * 1024
 
@@ -33,7 +33,7 @@ class OpenAiAgent(Agent):
         **agent: Any,
     ) -> None:
         super().__init__(name or url, **agent)
-        own = {header: from_environment(value, f"header {header}") for header, value in (headers or {}).items()}
+        own = from_environment(headers or {})
         key = (api_key or os.environ.get("OPENAI_API_KEY", "")).strip()
         if key and "authorization" not in {header.lower() for header in own}:
             own["Authorization"] = f"Bearer {key}"
@@ -47,35 +47,26 @@ class OpenAiAgent(Agent):
     async def _reply(self, turn: Turn) -> Reply:
         upstream, completion = self._upstream, Completion()
         if not self._model:
-            self._model = await self._first_model()
-        url = f"{upstream.url}/chat/completions"
-        if not turn.streamed:
-            async with upstream.post(turn, url, request_body(turn, self._model, stream=False), {}) as answer:
-                completion.add_whole(await upstream.json_of(answer))
-            return completion.settle(turn, told=False)
-        async with upstream.post(turn, url, request_body(turn, self._model, stream=True), {}) as answer:
-            if not answer.headers.get("content-type", "").startswith("text/event-stream"):
-                completion.add_whole(await upstream.json_of(answer))
+            self._model = await self._first_model(turn)
+        body = request_body(turn, self._model, stream=turn.streamed)
+        async with upstream.post(turn, f"{upstream.url}/chat/completions", body, {}) as answer:
+            if not answer.is_stream:
+                completion.add_whole(await answer.json())
                 return completion.settle(turn, told=False)
-            async for data in upstream.events(answer, _LONGEST_EVENT):
-                text = completion.add_chunk(_event(data))
+            async for data in answer.events(_LONGEST_EVENT):
+                text = completion.add_event(data)
                 if text:
                     turn.say(text)
+                    answer.awaited = False
                     await turn.keep_pace()
+                    answer.awaited = True
             return completion.settle(turn, told=True)
 
-    async def _first_model(self) -> str:
-        listed = await self._upstream.get_json(f"{self._upstream.url}/models")
+    async def _first_model(self, turn: Turn) -> str:
+        listed = await self._upstream.get_json(turn, f"{self._upstream.url}/models")
         try:
             return str(listed["data"][0]["id"])
         except (TypeError, KeyError, IndexError):
             raise AgentUnavailable(
                 f"{self._upstream.url}/models lists no model; name one with --upstream-model"
             ) from None
-
-
-def _event(data: str) -> Any:
-    try:
-        return json.loads(data)
-    except ValueError:
-        raise AgentError(f"an event of the stream is no JSON: {data[:100]}") from None

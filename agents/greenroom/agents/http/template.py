@@ -1,8 +1,11 @@
 """A turn as the JSON that an endpoint wants, by a Jinja template."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from greenroom.agents.extras import load
 from greenroom.sdk import AgentError, Turn
@@ -17,21 +20,25 @@ DEFAULT = (
 _ODD = 'a "quoted" \\ text\nof two lines'
 
 
-def values_of(turn: Turn) -> dict[str, Any]:
-    """What a template may name."""
-    return {
-        "text": turn.text,
-        "messages": turn.messages.openai(),
-        "context": list(turn.context),
-        "session_id": turn.session_id,
-        "chat_id": turn.chat_id,
-        "number": turn.number,
-        "user_id": turn.user.id,
-        "user": {"profile": turn.user.profile, "metadata": turn.user.metadata},
-        "metadata": turn.metadata,
-        "options": turn.options,
-        "state": turn.state,
-    }
+_VALUES: dict[str, Callable[[Turn], Any]] = {
+    "text": lambda turn: turn.text,
+    "messages": lambda turn: turn.messages.openai(),
+    "context": lambda turn: list(turn.context),
+    "session_id": lambda turn: turn.session_id,
+    "chat_id": lambda turn: turn.chat_id,
+    "number": lambda turn: turn.number,
+    "user_id": lambda turn: turn.user.id,
+    "user": lambda turn: {"profile": turn.user.profile, "metadata": turn.user.metadata},
+    "metadata": lambda turn: turn.metadata,
+    "options": lambda turn: turn.options,
+    "state": lambda turn: turn.state,
+}
+"""What a template may name."""
+
+
+def values_of(turn: Turn, names: frozenset[str]) -> dict[str, Any]:
+    """What templates that use these names are rendered with."""
+    return {name: value(turn) for name, value in _VALUES.items() if name in names}
 
 
 _SAMPLE: dict[str, Any] = {
@@ -65,10 +72,10 @@ class BodyTemplate:
 
     def __init__(self, source: str, name: str) -> None:
         self._name = name
-        self._template = _compiled(source, name)
+        self._template, self.names = _compiled(source, name)
         try:
-            json.loads(_rendered(self._template, _SAMPLE, name))
-        except ValueError as problem:
+            _check_json(_rendered(self._template, _SAMPLE, name))
+        except msgspec.DecodeError as problem:
             raise AgentError(
                 f"{name} does not make JSON where a text has quotes or line breaks in it ({problem});"
                 " write {{ text | tojson }}, without quotes around it"
@@ -78,10 +85,10 @@ class BodyTemplate:
         """JSON. Raises `AgentError` where the template makes something else."""
         text = _rendered(self._template, values, self._name)
         try:
-            json.loads(text)
-        except ValueError as problem:
+            _check_json(text)
+        except msgspec.DecodeError as problem:
             raise AgentError(f"{self._name} made no JSON: {problem}") from None
-        return text.encode()
+        return text.encode(errors="replace")
 
 
 class HeaderTemplate:
@@ -89,23 +96,29 @@ class HeaderTemplate:
 
     def __init__(self, source: str, name: str) -> None:
         self._name = name
-        self._template = _compiled(source, name)
+        self._template, self.names = _compiled(source, name)
         _rendered(self._template, _SAMPLE, name)
 
     def value(self, values: dict[str, Any]) -> str:
-        """On one line, as a header is."""
-        return " ".join(_rendered(self._template, values, self._name).split())
+        """As the template says; what no header can hold is taken out where it is sent."""
+        return _rendered(self._template, values, self._name)
 
 
-def _compiled(source: str, name: str) -> Any:
-    jinja2 = load("jinja2", EXTRA)
+def _compiled(source: str, name: str) -> tuple[Any, frozenset[str]]:
+    """The template, and what it names."""
+    jinja2, meta = load("jinja2", EXTRA), load("jinja2.meta", EXTRA)
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)
     environment.policies["json.dumps_function"] = _dumped
     environment.policies["json.dumps_kwargs"] = {}
     try:
-        return environment.from_string(source)
+        return environment.from_string(source), frozenset(meta.find_undeclared_variables(environment.parse(source)))
     except jinja2.TemplateSyntaxError as problem:
         raise AgentError(f"{name}, line {problem.lineno}: {problem.message}") from None
+
+
+def _check_json(text: str) -> None:
+    """Raises `msgspec.DecodeError`."""
+    msgspec.json.decode(text.encode(errors="replace"), type=msgspec.Raw)
 
 
 def _dumped(value: Any) -> str:
@@ -116,5 +129,5 @@ def _rendered(template: Any, values: dict[str, Any], name: str) -> str:
     try:
         return str(template.render(values))
     except Exception as problem:  # a template is its author's code
-        known = ", ".join(_SAMPLE)
-        raise AgentError(f"{name}: {problem} (there are {known})") from None
+        known, may_miss = ", ".join(_VALUES), "{{ metadata.plan | default(none) | tojson }}"
+        raise AgentError(f"{name}: {problem} (there are {known}; what may be missing is written {may_miss})") from None

@@ -1,136 +1,127 @@
 """An HTTP server that agents ask: its connections, its faults, and a breaker before it."""
 
 import asyncio
-import json
-import os
-import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from time import perf_counter
 from typing import Any
 from urllib.parse import urlsplit
 
 from greenroom.agents.breaker import BackendFailed, Breaker
 from greenroom.agents.extras import load
+from greenroom.agents.http.exchange import Exchange
+from greenroom.agents.http.headers import Secrets, encoded
 from greenroom.agents.http.template import EXTRA
 from greenroom.sdk import AgentError, AgentUnavailable, Turn
 
 _CONNECT_SECONDS = 5.0
-_LONGEST_ANSWER = 8 * 1024 * 1024
-_QUOTED = 300
-"""Characters of an answer that the log gets to see where it is an error."""
+_IDLE_SECONDS = 4.0
+"""Connections are kept for less than servers commonly keep theirs (five): who hangs up first sees no fault in it."""
+_HUNG_UP_SECONDS = 0.5
 _ALMOST_OVER = 0.05
-_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-
-
-def from_environment(text: str, what: str) -> str:
-    """The text with `${NAME}` replaced by the environment's. Raises `AgentError` for a name that is not set."""
-
-    def value(match: re.Match[str]) -> str:
-        found = os.environ.get(match[1])
-        if found is None:
-            raise AgentError(f"{what} names ${{{match[1]}}}, which is not set in the environment")
-        return found
-
-    return _VARIABLE.sub(value, text)
 
 
 def check_url(url: str) -> str:
     """The URL. Raises `AgentError` for one that cannot be asked, or that holds a secret: agents' names are shown."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise AgentError(f"{url} is no address of an HTTP server; one is https://host/chat")
+    httpx2 = load("httpx2", EXTRA)
+    wrong = AgentError(f"{url.rpartition('@')[2]} is no address of an HTTP server; one is https://host/chat")
+    try:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
+            raise wrong
+        httpx2.URL(url)
+    except (ValueError, httpx2.InvalidURL):
+        raise wrong from None
     if parts.username or parts.password:
         raise AgentError("an address is shown in replies, so it holds no password: put it into a header")
     return url
 
 
 class Upstream:
-    """Where turns are sent. Opened with the agent, on its event loop."""
+    """Where turns are sent. Opened with the agent, on its event loop. `headers` go with every request; `secrets` are values
+    of others, not to be told."""
 
-    def __init__(self, url: str, headers: Mapping[str, str]) -> None:
+    def __init__(self, url: str, headers: Mapping[str, str], secrets: tuple[str, ...] = ()) -> None:
         self._httpx = load("httpx2", EXTRA)
         self.url = check_url(url)
-        self._headers = dict(headers)
+        self._headers = encoded(headers)
+        self._secrets = Secrets((*headers.values(), *secrets))
         self._client: Any = None
         parts = urlsplit(url)
         self._name = f"{parts.scheme}://{parts.netloc}"
         self.breaker = Breaker(self._name)
 
     async def open(self) -> None:
-        """Makes the connections' pool; nothing is connected yet."""
+        """Makes the connections' pool; nothing is connected yet. Once, where several serve the agent."""
+        if self._client is not None:
+            return
         httpx2 = self._httpx
         self._client = httpx2.AsyncClient(
-            headers=_encoded(self._headers),
+            headers=self._headers,
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # they would be all sessions' together
             timeout=httpx2.Timeout(None, connect=_CONNECT_SECONDS),
-            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=100),
+            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=_IDLE_SECONDS),
             follow_redirects=False,
         )
 
     async def close(self) -> None:
         """Closes the connections."""
-        if self._client is not None:
-            await self._client.aclose()
+        client, self._client = self._client, None
+        if client is not None:
+            await client.aclose()
 
     @asynccontextmanager
-    async def post(self, turn: Turn, url: str, body: bytes, headers: Mapping[str, str]) -> AsyncIterator[Any]:
+    async def post(self, turn: Turn, url: str, body: bytes, headers: Mapping[str, str]) -> AsyncIterator[Exchange]:
         """The answer, once its head is there and is no error. Raises `AgentUnavailable` or `AgentError`; nothing that the
         server said is in what the caller will see."""
-        own = {"content-type": "application/json", **ids_of(turn), **{name.lower(): headers[name] for name in headers}}
+        own = {"content-type": "application/json", **ids_of(turn)}
+        own.update((name.lower(), value) for name, value in headers.items())
+        async with self._asked(
+            turn, self._client.build_request("POST", url, content=body, headers=encoded(own))
+        ) as answer:
+            yield answer
+
+    async def get_json(self, turn: Turn, url: str) -> Any:
+        """A JSON document. Raises `AgentUnavailable` or `AgentError`."""
+        async with self._asked(turn, self._client.build_request("GET", url)) as answer:
+            return await answer.json()
+
+    @asynccontextmanager
+    async def _asked(self, turn: Turn, request: Any) -> AsyncIterator[Exchange]:
+        patience, response, answer = turn.time_left, None, None
         with self.breaker.attempt() as failed:
             try:
-                async with self._client.stream("POST", url, content=body, headers=_encoded(own)) as answer:
-                    await self._check(answer)
-                    yield answer
+                response = await self._sent(request)
+                answer = Exchange(self._name, response)
+                await answer.check()
+                yield answer
             except self._httpx.HTTPError as problem:
-                raise BackendFailed(f"{self._name}: {type(problem).__name__}: {problem}") from None
+                told = self._secrets.hidden_in(f"{self._name}: {type(problem).__name__}: {problem}")
+                raise BackendFailed(told) from None
+            except (AgentError, AgentUnavailable) as problem:
+                problem.args = (self._secrets.hidden_in(str(problem)),)
+                raise
             except asyncio.CancelledError:
-                if turn.time_left < _ALMOST_OVER:
+                # a caller with little time, or a slow reader, says nothing about the server
+                is_late = turn.time_left < _ALMOST_OVER and patience >= turn.limits.turn_timeout / 2
+                if is_late and (answer is None or answer.awaited):
                     failed(f"{self._name} did not answer within the turn's deadline")
                 raise
+            finally:
+                if response is not None:
+                    await response.aclose()
 
-    async def get_json(self, url: str) -> Any:
-        """A JSON document, outside any turn. Raises `AgentUnavailable` or `AgentError`."""
+    async def _sent(self, request: Any) -> Any:
+        """A server may hang up a kept connection in the moment in which it is used: then it is asked once more, with the
+        same `Idempotency-Key`."""
+        began = perf_counter()
         try:
-            async with self._client.stream("GET", url, timeout=_CONNECT_SECONDS) as answer:
-                await self._check(answer)
-                return await self.json_of(answer)
-        except self._httpx.HTTPError as problem:
-            raise AgentUnavailable(f"{self._name}: {type(problem).__name__}: {problem}") from None
-
-    async def json_of(self, answer: Any) -> Any:
-        """An answer's body. Raises `AgentError` where it is no JSON, or too long."""
-        body = await _read(answer, _LONGEST_ANSWER)
-        try:
-            return json.loads(body)
-        except (ValueError, RecursionError):
-            kind = answer.headers.get("content-type", "no type")
-            raise AgentError(f"{self._name} answered with no JSON ({kind}): {_quote(body)}") from None
-
-    async def events(self, answer: Any, longest: int) -> AsyncIterator[str]:
-        """The data of a stream's events, up to `[DONE]`."""
-        source = self._httpx.EventSource(answer, max_event_size=longest)
-        async for event in source:
-            if event.data == "[DONE]":
-                return
-            if event.data:
-                yield event.data
-
-    async def _check(self, answer: Any) -> None:
-        status = answer.status_code
-        if status < 300:
-            return
-        if status < 400:
-            raise AgentError(f"{self._name} redirects to {answer.headers.get('location')}; name that address")
-        try:
-            said = _quote(await _read(answer, _LONGEST_ANSWER))
-        except AgentError:
-            said = "(a long answer)"
-        why = f"{self._name} answered {status}: {said}"
-        if status == 429:
-            raise AgentUnavailable(why, retry_after=_retry_after(answer))
-        if status >= 500 or status in (401, 403, 408):
-            raise BackendFailed(why, retry_after=_retry_after(answer))
-        raise AgentError(why)
+            return await self._client.send(request, stream=True)
+        except (self._httpx.RemoteProtocolError, self._httpx.ReadError, self._httpx.WriteError):
+            if perf_counter() - began > _HUNG_UP_SECONDS:
+                raise
+            return await self._client.send(request, stream=True)
 
 
 def ids_of(turn: Turn) -> dict[str, str]:
@@ -141,31 +132,3 @@ def ids_of(turn: Turn) -> dict[str, str]:
     if turn.traceparent:
         headers["traceparent"] = turn.traceparent
     return headers
-
-
-def _encoded(headers: Mapping[str, str]) -> dict[bytes, bytes]:
-    """Ids may be of any script."""
-    return {name.encode("ascii"): value.encode() for name, value in headers.items()}
-
-
-async def _read(answer: Any, longest: int) -> bytes:
-    parts, size = [], 0
-    async for part in answer.aiter_bytes():
-        parts.append(part)
-        size += len(part)
-        if size > longest:
-            raise AgentError(f"an answer may be {longest} bytes at most")
-    return b"".join(parts)
-
-
-def _quote(body: bytes) -> str:
-    text = " ".join(body.decode(errors="replace").split())
-    return text if len(text) <= _QUOTED else text[:_QUOTED] + "…"
-
-
-def _retry_after(answer: Any) -> float:
-    """Seconds; a date is not worth reading."""
-    try:
-        return min(max(float(answer.headers.get("retry-after", "")), 1.0), 60.0)
-    except ValueError:
-        return 1.0
