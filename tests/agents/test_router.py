@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from talk import Told, talking
 
 from greenroom.agents.agent_file import read_agent_file
 from greenroom.agents.router import Choice, Router, Rule
+from greenroom.agents.router.routes import Examples
 from greenroom.core.errors import AgentFailed
 from greenroom.sdk import Agent, AgentError, Reply, Turn, Usage, World, delegate, tool
 from greenroom.sdk.testing import play
@@ -187,6 +189,7 @@ def other_mark() -> None:
         (lambda: Router("desk", {"a": named("a")}, rules=[Rule("b", pattern="x")]), "has no agent 'b'"),
         (lambda: Router("desk", {"a": named("a")}, examples={"b": ["x"]}), "has no agent 'b'"),
         (lambda: Rule("a"), "neither keywords nor a pattern"),
+        (lambda: Rule("a", keywords=[" "]), "neither keywords nor a pattern"),
         (lambda: Rule("a", keywords="refund"), "a list, not a text"),
         (lambda: Rule("a", pattern="("), "is no regular expression"),
         (
@@ -194,7 +197,9 @@ def other_mark() -> None:
             "b has another tool 'mark'",
         ),
         (
-            lambda: Router("desk", {"a": named("a", world={"x": {"k": 1}}), "b": named("b", world={"x": {}})}),
+            lambda: Router(
+                "desk", {"a": named("a", world={"x": {"k": 1}}), "b": named("b", world={"x": {}})}
+            ).load_world(),
             "b has another 'x' in its world",
         ),
     ],
@@ -214,6 +219,75 @@ async def test_their_start_stop_and_health_are_the_router_s() -> None:
     router = Router("desk", {"a": agent})
     await play(router, ["hi"])
     assert (told, router.problem()) == (["start", "stop"], "unwell")
+
+
+async def test_what_was_said_before_a_hand_off_stands_apart_however_it_was_said() -> None:
+    first = Agent("first")
+
+    @first.reply
+    async def reply(turn: Turn) -> AsyncIterator[str]:
+        yield "I am "
+        yield "sorry."
+        turn.hand_off("second")
+
+    second = Agent("second")
+
+    @second.reply
+    def go_on(turn: Turn) -> str:
+        turn.say("Se")
+        return "cond."
+
+    heard = Told()
+    router = Router("desk", {"first": first, "second": second})
+    async with talking(router) as talk:
+        assert (await talk.say("hi", told=heard)).reply == "I am sorry.\n\nSecond."
+    assert heard.pieces == ["I am ", "sorry.", "\n\n", "Se"]
+
+
+async def test_a_router_among_the_agents_says_who_replied_there() -> None:
+    inner = Router("inner", {"a": named("a"), "b": named("b")}, rules=[Rule("b", keywords=["berry"])])
+    outer = Router("outer", {"in": inner, "c": named("c")}, rules=[Rule("in", keywords=["berry"])], default="c")
+    one, two, three = await play(outer, ["hi", "berry", "more"])
+    assert one.metadata["route"] == {"agent": "c", "by": "default"}
+    within = {"agent": "b", "by": "rule", "why": "keyword 'berry'"}
+    assert two.metadata["route"] == {"agent": "in", "by": "rule", "why": "keyword 'berry'", "route": within}
+    assert three.metadata["route"] == {"agent": "in", "by": "last", "route": {"agent": "b", "by": "last"}}
+    assert (seen(three)["me"], seen(three)["n"]) == ("b", 2)
+
+
+async def test_a_function_that_chooses_may_wait_for_a_tool() -> None:
+    def choose(turn: Turn) -> str:
+        return turn.call_sync(mark, who="b")
+
+    router = Router("desk", {name: named(name, tools=[mark], world={"marks": {}}) for name in "ab"}, choose=choose)
+    [played] = await play(router, ["hi"])
+    assert (seen(played)["me"], played.metadata["route"]["by"]) == ("b", "function")
+
+
+async def test_a_function_that_chooses_nobody_known_fails_the_turn() -> None:
+    async with talking(Router("desk", {"a": named("a")}, choose=lambda turn: 5)) as talk:  # type: ignore[arg-type,return-value]
+        await talk.fails("hi")
+    choices = Router("desk", {"a": named("a")}, choose=lambda turn: turn.metadata.get("who"))
+    async with talking(choices) as talk:
+        await talk.say("hi")
+        await talk.fails("hi", metadata_json='{"who": 5}')
+        assert "chose a int, not a name or a Choice" in (await talk.failures())[0].detail
+
+
+async def test_worlds_are_read_when_the_agents_are_and_again(tmp_path: Path) -> None:
+    file = tmp_path / "world.json"
+    router = Router("desk", {"a": named("a", world=file)})
+    file.write_text('{"x": {"1": 1}}')
+    assert router.load_world().data == {"x": {"1": 1}}
+    file.write_text('{"x": {"1": 2}}')
+    assert router.load_world().data == {"x": {"1": 2}}
+
+
+def test_a_long_text_is_compared_by_how_it_begins() -> None:
+    examples = Examples({"a": ["Where is my parcel?"]})
+    assert examples.match("Where is my parcel? " + "x" * 1000) == examples.match(
+        "Where is my parcel? " + "x" * 9_000_000
+    )
 
 
 async def test_two_agents_do_not_reply_at_once() -> None:

@@ -13,6 +13,7 @@ from grpc_health.v1 import health_pb2
 
 from greenroom.core.agent import as_agent
 from greenroom.core.agents import Agents
+from greenroom.core.errors import AgentFailed
 from greenroom.core.limits import Limits
 from greenroom.core.served import Served
 from greenroom.sdk import Agent, AgentUnavailable, OutsideCall, Reply, Tool, ToolFailed, Turn, World, WorldError, tool
@@ -202,3 +203,23 @@ async def test_no_more_turns_of_an_agent_run_at_once_than_it_may(serve: Serve) -
     gate.set()
     assert [(await task).text for task in tasks] == ["done"] * 4
     assert sorted(inside) == ["a", "b", "c", "d"]
+
+
+@pytest.mark.parametrize(
+    ("told", "seconds"), [(None, 1), (7, 7), (-5, 0), (float("inf"), 3600), (float("nan"), 1), ("soon", 1)]
+)
+def test_when_to_come_again_is_a_number_of_seconds(told: Any, seconds: float) -> None:
+    assert AgentUnavailable("down", retry_after=told).retry_after == seconds
+
+
+@pytest.mark.parametrize("part", ["metadata", "evaluation"])
+@pytest.mark.parametrize("said", [["a"], "abc", 5])
+async def test_what_an_agent_adds_to_its_reply_is_a_mapping(part: str, said: Any) -> None:
+    agent = Agent("odd")
+
+    @agent.reply
+    def reply(turn: Turn) -> Reply:
+        return Reply("hi", **{part: said})
+
+    with pytest.raises(AgentFailed):
+        await play(agent, ["hi"])

@@ -60,13 +60,19 @@ class AgentError(Exception):
     """An agent that cannot be served, or that answered with something that is no reply. The message says what to do."""
 
 
+_RETRY_AFTER = 1.0
+_LONGEST_RETRY_AFTER = 3600.0
+
+
 class AgentUnavailable(Exception):
     """What an agent raises when what it asks (a model, a service) is down, refuses or is overloaded: the caller gets 503
-    `agent_unavailable`, to be tried again after `retry_after` seconds. The message is for the log and the evidence."""
+    `agent_unavailable`, to be tried again after `retry_after` seconds (one, if that is not known; an hour at most). The
+    message is for the log and the evidence."""
 
-    def __init__(self, message: str, *, retry_after: float = 1.0) -> None:
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(message)
-        self.retry_after = retry_after
+        told = retry_after if isinstance(retry_after, int | float) else _RETRY_AFTER
+        self.retry_after = min(max(told, 0.0), _LONGEST_RETRY_AFTER) if told == told else _RETRY_AFTER
 
 
 ReplyFunction = Callable[[Turn], Any]
@@ -77,7 +83,8 @@ class Agent:
     """A chat agent.
 
     `tools` are `@tool` functions. `world` is the data they work on: a mapping, or the path of a JSON or YAML file (looked
-    for beside the module that makes the agent, then in the current folder); every session gets its own. `instructions`
+    for beside the module that makes the agent, then in the current folder), or a function that gives the mapping whenever
+    worlds are read; every session gets its own. `instructions`
     are for agents that ask a model. `story_start` is the world's time at a session's first turn. `scenarios` is a folder
     of scenario files that come with the agent (looked for as `world` is).
     """
@@ -87,7 +94,7 @@ class Agent:
         name: str,
         *,
         tools: Sequence[Tool[..., Any]] = (),
-        world: Mapping[str, Any] | str | Path | None = None,
+        world: Mapping[str, Any] | str | Path | Callable[[], Mapping[str, Any]] | None = None,
         instructions: str = "",
         story_start: datetime = STORY_START,
         scenarios: str | Path | None = None,
@@ -156,6 +163,8 @@ class Agent:
         world = self._world
         if isinstance(world, str | Path):
             world = _read_world(world, self._home)
+        elif callable(world):
+            world = world()
         if world is not None and not isinstance(world, Mapping):
             raise AgentError(f"agent {self.name}: the world is a {type(world).__name__}, not a mapping of collections")
         return Seed(world or {})
@@ -273,6 +282,9 @@ def _checked(answer: Any, name: str) -> Reply:
         raise AgentError(f"agent {name} answered with a {type(answer).__name__}, not with a Reply or a str")
     if reply.confidence is not None and not 0 <= reply.confidence <= 1:
         raise AgentError(f"agent {name}: confidence {reply.confidence} is not between 0 and 1")
+    for part in ("evaluation", "metadata"):
+        if not isinstance(said := getattr(reply, part), Mapping | None):
+            raise AgentError(f"agent {name}: the reply's {part} is a {type(said).__name__}, not a mapping")
     if (used := reply.usage) is not None and not (_is_count(used.prompt_tokens) and _is_count(used.completion_tokens)):
         raise AgentError(f"agent {name}: {used} is no count of tokens")
     return reply

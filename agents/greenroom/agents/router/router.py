@@ -1,8 +1,10 @@
 """Several agents in one session: each turn goes to the one that is for it."""
 
+import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from greenroom.agents.named import agent_of
@@ -46,7 +48,7 @@ class Router(Agent):
         self._examples = Examples(examples or {})
         self._choose = choose
         self._default = default or next(iter(agents))
-        parts.setdefault("world", _all_worlds(name, self._agents))
+        parts.setdefault("world", partial(_all_worlds, name, self._agents))
         super().__init__(name, tools=_all_tools(name, self._agents), **parts)
         for known in (*(rule.agent for rule in self._rules), *(examples or ()), self._default):
             self._check(known)
@@ -61,13 +63,14 @@ class Router(Agent):
         choice, path, used = await self._chosen(turn), [], None
         while True:
             path.append(choice.agent)
+            said = len(turn.said)
             reply = await delegate(turn, self._agents[choice.agent], choice.agent)
             used = _both(used, reply.usage)
             if turn.handed is None:
                 break
             if len(path) > _MOST_HAND_OFFS:
                 raise AgentError(f"router {self.name}: a turn was handed on too often: {' to '.join(path)}")
-            if reply.text:
+            if reply.text or len(turn.said) > said:
                 turn.say(f"{reply.text}\n\n")
             to, why = turn.handed
             turn.handed = None
@@ -78,15 +81,23 @@ class Router(Agent):
         route: dict[str, Any] = {key: value for key, value in told.items() if value not in ("", None)}
         if len(path) > 1:
             route["path"] = path
-        return replace(reply, usage=used, metadata={**(reply.metadata or {}), "route": route})
+        metadata = dict(reply.metadata or {})
+        if "route" in metadata:  # of a router among the agents
+            route["route"] = metadata["route"]
+        return replace(reply, usage=used, metadata={**metadata, "route": route})
 
     async def _chosen(self, turn: Turn) -> Choice:
         if self._choose is not None:
-            chosen = self._choose(turn)
-            if inspect.isawaitable(chosen):
-                chosen = await chosen
+            if inspect.iscoroutinefunction(self._choose):
+                chosen = await self._choose(turn)
+            else:
+                chosen = await asyncio.to_thread(self._choose, turn)  # it may wait for something, as plain agents may
+                if inspect.isawaitable(chosen):
+                    chosen = await chosen
             if chosen is not None:
                 choice = Choice(chosen, "function") if isinstance(chosen, str) else chosen
+                if not isinstance(choice, Choice):
+                    raise AgentError(f"router {self.name} chose a {type(choice).__name__}, not a name or a Choice")
                 self._check(choice.agent)
                 return choice
         for rule in self._rules:
@@ -97,7 +108,7 @@ class Router(Agent):
         last = turn.state.get("agent")
         return Choice(last, "last") if last in self._agents else Choice(self._default, "default")
 
-    def _check(self, name: str) -> None:
+    def _check(self, name: Any) -> None:
         if name not in self._agents:
             raise AgentError(f"router {self.name} has no agent {name!r}; it has {', '.join(self._agents)}")
 

@@ -10,6 +10,8 @@ from greenroom.sdk import AgentError
 
 LIKE_ENOUGH = 0.6
 """The least likeness to an example, from 0 to 1, that decides."""
+_COMPARED = 1000
+"""Characters of a text that examples are compared with: the time it takes grows with them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +30,12 @@ class Rule:
     searched for), go to the agent. Raises `AgentError` for a rule without either, or a pattern that is none."""
 
     def __init__(self, agent: str, *, keywords: Sequence[str] = (), pattern: str = "") -> None:
-        if not keywords and not pattern:
-            raise AgentError(f"the rule for {agent} names neither keywords nor a pattern")
         if isinstance(keywords, str):
             raise AgentError(f"the rule for {agent}: keywords are a list, not a text")
         self.agent = agent
         words = "|".join(re.escape(word.strip()) for word in keywords if word.strip())
+        if not words and not pattern:
+            raise AgentError(f"the rule for {agent} names neither keywords nor a pattern")
         self._words = re.compile(rf"(?<!\w)(?:{words})(?!\w)", re.IGNORECASE) if words else None
         try:
             self._pattern = re.compile(pattern, re.IGNORECASE) if pattern else None
@@ -49,8 +51,8 @@ class Rule:
 
 
 class Examples:
-    """What users say to each agent; the nearest one decides, by the words it shares with the text (rapidfuzz's token set
-    ratio: order, case and punctuation do not count)."""
+    """What users say to each agent; the nearest one decides, by the words it shares with the beginning of the text
+    (rapidfuzz's token set ratio: order, case and punctuation do not count)."""
 
     def __init__(self, texts: Mapping[str, Sequence[str]], least: float = LIKE_ENOUGH) -> None:
         self._least = least
@@ -60,7 +62,7 @@ class Examples:
 
     def match(self, text: str) -> Choice | None:
         """The choice by the nearest example; None where none is near enough, or there are none."""
-        asked = utils.default_process(text)
+        asked = utils.default_process(text[:_COMPARED])
         best: Choice | None = None
         for agent, example, processed in self._texts:
             score = round(fuzz.token_set_ratio(asked, processed) / 100, 4)
