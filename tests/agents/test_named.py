@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from greenroom.agents.named import agent_named, agent_of
+from greenroom.core.errors import AgentFailed
 from greenroom.sdk import Agent, AgentError, Turn, World, tool
 from greenroom.sdk.testing import play
 
@@ -70,3 +71,23 @@ def test_an_address_or_a_program_is_an_agent_elsewhere(tmp_path: Path) -> None:
     for wrong in ("grpc://localhost", "./nothing", "./agent.py"):
         with pytest.raises(AgentError):
             agent_named(wrong, tmp_path)
+
+
+async def test_what_a_factory_makes_starts_and_stops_around_its_turn() -> None:
+    told: list[str] = []
+
+    def make() -> Agent:
+        agent = made()
+        agent.on_startup(lambda: told.append("start"))
+        agent.on_shutdown(lambda: told.append("stop"))
+        return agent
+
+    await play(agent_of(make, "it", factory=True), ["a"])
+    assert told == ["start", "start", "stop", "stop"]  # the first one is what the others are known by
+
+
+async def test_a_factory_that_makes_one_agent_again_and_again_is_explained(caplog: pytest.LogCaptureFixture) -> None:
+    one = made()
+    with pytest.raises(AgentFailed):
+        await play(agent_of(lambda: one, "it", factory=True), ["a"])
+    assert "it makes the same agent again and again; name that agent, without --factory" in caplog.text

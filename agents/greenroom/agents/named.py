@@ -53,7 +53,14 @@ def _made_each_turn(make: Callable[[], Any], name: str) -> Agent:
     first = as_agent(make(), name)
 
     async def reply(turn: Turn) -> Reply:
-        return await delegate(turn, as_agent(make(), name))
+        agent = as_agent(make(), name)
+        if agent is first:
+            raise AgentError(f"{name} makes the same agent again and again; name that agent, without --factory")
+        await agent.startup()
+        try:
+            return await delegate(turn, agent)
+        finally:
+            await agent.shutdown()
 
     reply.__doc__ = first.function.__doc__
     first.reply(reply)
