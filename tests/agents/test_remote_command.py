@@ -174,6 +174,8 @@ async def test_it_has_the_environment_of_its_host(tmp_path: Path, monkeypatch: p
 
 
 WORKER = """
+with open(sys.argv[0] + ".started", "a") as started:
+    started.write("x")
 seen = []
 for line in sys.stdin:
     turn = json.loads(line)
@@ -217,10 +219,13 @@ for line in sys.stdin:
     assert [reply.text for reply in replies] == ["both", "both"]
 
 
-async def test_a_worker_that_dies_loses_its_own_turn_and_another_takes_its_place(worker: Running) -> None:
+async def test_a_worker_that_dies_loses_its_own_turn_and_another_takes_its_place(
+    worker: Running, tmp_path: Path
+) -> None:
     first = (await worker.say("go")).text.split()[0]
     assert (await worker.refuses("die")).reason == "AGENT_FAILED"
     assert "ended with exit code 7 before it had replied" in (await worker.turns()).failed[0].detail
+    await until(lambda: (tmp_path / "agent.started").read_text() == "xx")  # before another turn needs it
     process, count = (await worker.say("go")).text.split()
     assert (process != first, count) == (True, "1")
 

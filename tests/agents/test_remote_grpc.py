@@ -154,7 +154,10 @@ async def shop(tmp_path: Path) -> AsyncIterator[tuple[Running, Remote]]:
     async def taking(turn: Turn, context: Context) -> Events:
         turn.hosted.tool_service = at[0]
         words = turn.messages[-1].content.split()
-        calls = [await invoke(turn, "take", item=word) for word in words if word != "report"]
+        calls = [await invoke(turn, "take", item=word) for word in words if word not in ("report", "tell")]
+        if "tell" in words:
+            for call in calls:
+                yield agent_pb2.StreamTurnResponse(tool_call=called("take", {"item": "pen"}, 0, id=f"own_{call.id}"))
         left = [call.result_json for call in calls]
         yield completed(" ".join(left), tool_calls=calls if "report" in words else ())
 
@@ -184,6 +187,7 @@ async def test_a_failed_call_is_data_and_recorded_as_such(shop: tuple[Running, R
 async def test_a_call_that_came_in_and_is_reported_too_is_recorded_once(shop: tuple[Running, Remote]) -> None:
     core, _ = shop
     assert len((await core.say("pen pen report")).tool_calls) == 2
+    assert len((await core.say("pen pen tell report")).tool_calls) == 2
 
 
 async def test_the_worlds_of_its_sessions_never_meet(shop: tuple[Running, Remote]) -> None:
