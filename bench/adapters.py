@@ -4,7 +4,8 @@
 
 Run it where the frameworks are installed (`pip install 'greenroom[adk,langgraph,llama-index]' langchain`). Both agents are
 served by a core in memory and take turns with each other, in sessions of several turns that each call a tool. The model is
-that of the interop tests: it answers at once.
+that of the interop tests: it answers at once. What is added includes Greenroom's own record of the tool call, which the other
+agent's calls do without.
 """
 
 import asyncio
