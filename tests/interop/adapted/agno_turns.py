@@ -52,30 +52,33 @@ def remember(run_context: RunContext, note: str) -> str:
     return f"notes: {', '.join(state['notes'])}"
 
 
+TOOLS = {"look up": "look_up", "order": "look_up", "cancel": "cancel"}
+
+
 def desk(messages: list[Message]) -> list[Any]:
     last = messages[-1]
     if last.role == "tool":
         return ["It ", f"says: {last.content}"]
     verb, _, what = str(last.content).rpartition(" ")
-    if verb in ("look up", "cancel"):
-        return ["One moment.", call(verb.replace(" ", "_"), order_id=what)]
+    if verb in TOOLS:
+        return ["One moment.", call(TOOLS[verb], order_id=what)]
     if verb == "remember":
         return [call("remember", note=what)]
     return ["You said ", ", ".join(str(message.content) for message in messages if message.role == "user")]
 
 
-def made(model: FakeModel | None = None, **parts: Any) -> Agent:
+def shop(model: FakeModel | None = None, **parts: Any) -> Agent:
     tools = [look_up, Toolkit(name="kit", tools=[cancel]), remember]
     return Agent(name="desk", model=model or FakeModel(desk), tools=tools, instructions="Be kind.", **parts)
 
 
 def served(model: FakeModel | None = None, **parts: Any) -> AgnoAgent:
-    return AgnoAgent(made(model, **parts), world={"orders": {"7": {"status": "paid"}}})
+    return AgnoAgent(shop(model, **parts), world={"orders": {"7": {"status": "paid"}}})
 
 
 async def test_agents_and_teams_are_recognised_and_their_tools_are_listed() -> None:
-    team = Team(name="shop", members=[made()], model=FakeModel(desk))
-    for target, name in ((made(), "desk"), (team, "shop")):
+    team = Team(name="shop", members=[shop()], model=FakeModel(desk))
+    for target, name in ((shop(), "desk"), (team, "shop")):
         agent = adapt(target, "")
         assert agent is not None
         assert agent.name == name
@@ -200,7 +203,7 @@ async def test_a_team_hands_on_to_its_members_whose_tools_are_recorded_too() -> 
             return [f"The desk says: {last.content}"]
         return [call("delegate_task_to_member", member_id="desk", task="look up 7")]
 
-    agent = AgnoAgent(Team(name="shop", members=[made()], model=FakeModel(leads)))
+    agent = AgnoAgent(Team(name="shop", members=[shop()], model=FakeModel(leads)))
     watched = Observed(agent)
     [reply] = await play(agent, ["Where is 7?"])
     assert "7 is on its way" in reply.text
@@ -224,7 +227,7 @@ async def test_a_guardrail_that_stops_the_run_is_a_reply() -> None:
         if "secret" in run_input.input_content_string():
             raise InputCheckError("no", check_trigger=CheckTrigger.OFF_TOPIC)
 
-    agent = AgnoAgent(made(pre_hooks=[no_secrets]), refusal="No.")
+    agent = AgnoAgent(shop(pre_hooks=[no_secrets]), refusal="No.")
     refused, again = await play(agent, ["a secret", "hello"])
     assert (refused.text, refused.metadata["agno"]["guardrail"]) == ("No.", "off_topic")
     assert again.text

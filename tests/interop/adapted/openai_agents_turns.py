@@ -46,20 +46,26 @@ async def cancel(order_id: str) -> dict[str, str]:
     return {"cancelled": order_id}
 
 
+TOOLS = {"look up": "look_up", "order": "look_up", "cancel": "cancel"}
+
+
 def desk(system: str, items: list[Item]) -> list[Any]:
     """ "look up 7" calls the tool and tells its result; anything else is answered with all that the user has said."""
     if items[-1].get("type") == "function_call_output":
         return [text(f"It says: {items[-1]['output']}")]
     said = last_user(items)
     verb, _, order = said.rpartition(" ")
-    if verb in ("look up", "cancel"):
-        return [text("One moment."), call(verb.replace(" ", "_"), json.dumps({"order_id": order}))]
+    if verb in TOOLS:
+        return [text("One moment."), call(TOOLS[verb], json.dumps({"order_id": order}))]
     return [text(f"You said {', '.join(item['content'] for item in items if item.get('role') == 'user')}")]
 
 
+def shop(model: FakeModel | None = None) -> Agent[Any]:
+    return Agent("desk", instructions="Be kind.", model=model or FakeModel(desk), tools=[look_up, cancel])
+
+
 def served(model: FakeModel | None = None, **parts: Any) -> OpenAIAgentsAgent:
-    agent = Agent("desk", instructions="Be kind.", model=model or FakeModel(desk), tools=[look_up, cancel])
-    return OpenAIAgentsAgent(agent, world={"orders": {"7": {"status": "paid"}}}, **parts)
+    return OpenAIAgentsAgent(shop(model), world={"orders": {"7": {"status": "paid"}}}, **parts)
 
 
 async def test_an_agent_is_recognised_and_its_tools_are_listed() -> None:

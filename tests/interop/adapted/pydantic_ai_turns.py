@@ -2,15 +2,17 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Callable
 from typing import Any
 
 import pytest
 from observed import Observed, assistant, calls, scripted, side_by_side, user
 from pydantic import BaseModel
 from pydantic_ai import Agent, FunctionToolset, ModelRetry, RunContext
+from pydantic_ai.agent import WrapperAgent
 from pydantic_ai.exceptions import FallbackExceptionGroup, ModelHTTPError
 from pydantic_ai.messages import (
+    AgentStreamEvent,
     ModelMessage,
     ModelRequest,
     SystemPromptPart,
@@ -53,14 +55,16 @@ def said(messages: list[ModelMessage]) -> list[str]:
     return [str(part.content) for part in parts if isinstance(part, UserPromptPart)]
 
 
+TOOLS = {"look up": "look_up", "order": "look_up", "cancel": "cancel"}
+
+
 def desk(messages: list[ModelMessage]) -> list[Delta]:
     last = messages[-1].parts[-1]
     if isinstance(last, ToolReturnPart) or last.part_kind == "retry-prompt":
         return ["It ", f"says: {last.model_response_str() if isinstance(last, ToolReturnPart) else last.content}"]
     verb, _, order = said(messages)[-1].rpartition(" ")
-    if verb in ("look up", "cancel"):
-        arguments = json.dumps({"order_id": order})
-        return ["One moment.", {1: DeltaToolCall(verb.replace(" ", "_"), arguments, tool_call_id="c1")}]
+    if verb in TOOLS:
+        return ["One moment.", {1: DeltaToolCall(TOOLS[verb], json.dumps({"order_id": order}), tool_call_id="c1")}]
     return [f"You said {', '.join(said(messages))}"]
 
 
@@ -83,12 +87,14 @@ async def cancel(context: RunContext[str], order_id: str) -> dict[str, str]:
     return {"cancelled": order_id, "for": context.deps}
 
 
+def shop(asked: Asked | None = None) -> Agent[str, str]:
+    model = (asked or Asked()).model
+    return Agent(model, name="desk", tools=[look_up, cancel], deps_type=str, instructions="Be kind.")
+
+
 def served(asked: Asked | None = None, **parts: Any) -> PydanticAIAgent:
-    agent = Agent(
-        (asked or Asked()).model, name="desk", tools=[look_up, cancel], deps_type=str, instructions="Be kind."
-    )
     world = {"orders": {"7": {"status": "paid"}}}
-    return PydanticAIAgent(agent, world=world, deps=lambda turn: turn.user.id, **parts)
+    return PydanticAIAgent(shop(asked), world=world, deps=lambda turn: turn.user.id, **parts)
 
 
 async def test_an_agent_is_recognised_and_its_tools_are_listed() -> None:
@@ -107,6 +113,32 @@ async def test_tools_run_in_the_turns_toolbox_with_the_sessions_world() -> None:
     assert json.loads(looked.tool_calls[0].arguments_json) == {"order_id": "7"}
     assert calls(cancelled) == [("cancel", True, '{"cancelled":"7","for":"ann"}')]
     assert cancelled.world["orders"]["7"]["status"] == "cancelled"
+
+
+async def test_toolsets_that_are_made_for_a_run_go_through_the_toolbox_too() -> None:
+    agent: Agent[None, str] = Agent(Asked().model)
+
+    @agent.toolset
+    def more(context: RunContext[None]) -> FunctionToolset[None]:
+        return FunctionToolset([look_up])
+
+    for one in (agent, WrapperAgent(Agent(Asked().model, tools=[look_up]))):
+        [reply] = await play(PydanticAIAgent(one), ["look up 7"])
+        assert calls(reply) == [("look_up", True, '"7 is on its way"')]
+
+
+async def test_the_authors_own_handler_of_events_gets_them_all() -> None:
+    seen: list[str] = []
+
+    async def note(context: RunContext[None], events: AsyncIterable[AgentStreamEvent]) -> None:
+        seen.extend([event.event_kind async for event in events])
+
+    class Noting(WrapperAgent[None, str]):
+        event_stream_handler = property(lambda self: note)
+
+    [reply] = await play(PydanticAIAgent(Noting(Agent(Asked().model, tools=[look_up]))), ["look up 7"])
+    assert reply.text == "One moment.\n\nIt says: 7 is on its way"
+    assert {"part_start", "function_tool_call"} <= set(seen)
 
 
 async def test_a_tool_that_asks_the_model_to_try_again_is_recorded_as_failed_and_does_so() -> None:
@@ -178,6 +210,8 @@ async def test_a_history_that_only_the_request_has_is_handed_over_whole_behind_t
     first = asked.requests[0][0].parts
     assert [type(part) for part in first] == [SystemPromptPart, UserPromptPart]
     assert asked.users() == ["a", "b"]
+    await play(PydanticAIAgent(agent), [history, [*history, assistant("You said a, b"), user("c")]])
+    assert asked.users() == ["a", "b", "c"]
     edited = [user("a"), assistant("Something else"), user("c")]
     await play(PydanticAIAgent(agent), ["a", edited])
     texts = [part.content for message in asked.requests[-1] for part in message.parts if isinstance(part, TextPart)]

@@ -66,13 +66,10 @@ class Company:
         found = self._made.get(id(agent))
         if found is not None:
             return found[1]
-        made = agent.clone(
-            tools=[self._fronts.of(tool) for tool in agent.tools],
-            handoffs=[],
-            input_guardrails=list(agent.input_guardrails),
-            output_guardrails=list(agent.output_guardrails),
-            mcp_servers=list(agent.mcp_servers),
-        )
+        made = copy.copy(agent)  # not its `clone`, which reads all settings anew
+        made.tools = [self._fronts.of(tool) for tool in agent.tools]
+        for name in ("input_guardrails", "output_guardrails", "mcp_servers"):
+            setattr(made, name, list(getattr(agent, name)))
         self._made[id(agent)] = (agent, made)
         made.handoffs = [self._handoff(one) for one in agent.handoffs]
         if agent.mcp_servers:

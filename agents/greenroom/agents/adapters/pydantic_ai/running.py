@@ -1,11 +1,11 @@
 """One run of an agent, in one turn."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator, Mapping
+from functools import partial
 from typing import Any
 
-from pydantic_ai.capabilities import AbstractCapability, ReinjectSystemPrompt
+from pydantic_ai.capabilities import ReinjectSystemPrompt
 from pydantic_ai.exceptions import FallbackExceptionGroup, ModelAPIError
 from pydantic_ai.messages import (
     ModelMessagesTypeAdapter,
@@ -21,7 +21,7 @@ from pydantic_ai.tools import DeferredToolRequests
 
 from greenroom.agents.adapters.failures import backend_failures
 from greenroom.agents.adapters.memory import Memory
-from greenroom.agents.adapters.pydantic_ai.tools import AgentTools, through_toolbox
+from greenroom.agents.adapters.pydantic_ai.tools import AgentTools, in_toolbox
 from greenroom.agents.adapters.speech import Speech
 from greenroom.agents.adapters.system import system_texts
 from greenroom.agents.adapters.tools import as_json
@@ -36,30 +36,33 @@ _STATUSES = frozenset({400, 405, 406, 410, 411, 413, 414, 415, 422})
 """What says that the request is at fault, not the model."""
 
 
-@dataclass
-class Stage(AbstractCapability[Any]):
-    """Puts a run on a turn: its tools are called through the toolbox, its text is told as it comes."""
+class Telling:
+    """Tells a run's events to the turn as they come."""
 
-    turn: Turn
-    tools: AgentTools
-    speech: Speech | None
-    """None: what is written is not told before the run is over."""
-    _response: int = field(default=0, init=False)
-    _native: dict[str, OutsideCall] = field(default_factory=dict, init=False)
+    def __init__(self, turn: Turn, speech: Speech | None) -> None:
+        self._turn = turn
+        self._speech = speech
+        """None: what is written is not told before the run is over."""
+        self._response = 0
+        self._native: dict[str, OutsideCall] = {}
 
-    async def prepare_tools(self, ctx: Any, tool_defs: list[Any]) -> list[Any]:
-        """The toolbox keeps the time of tools, and says so in the evidence."""
-        return [
-            replace(tool, timeout=None) if tool.timeout is not None and self.tools.timeout(tool.name) else tool
-            for tool in tool_defs
-        ]
+    async def handle(self, own: Any, context: Any, events: Any) -> None:
+        """Takes a run's events, and passes them on to a handler of the author's, if there is one."""
+        if own is not None:
+            events = self._told(events)
+            await own(context, events)
+            async for _ in events:
+                pass
+            return
+        async for event in events:
+            await self._tell(event)
 
-    async def wrap_tool_execute(self, ctx: Any, *, call: Any, tool_def: Any, args: Any, handler: Any) -> Any:
-        """In the turn's toolbox."""
-        arguments = call.args_as_dict()
-        return await through_toolbox(self.turn, self.tools.known(tool_def), arguments, lambda: handler(args))
+    async def _told(self, events: Any) -> AsyncIterator[Any]:
+        async for event in events:
+            await self._tell(event)
+            yield event
 
-    async def on_event(self, ctx: Any, *, event: Any) -> None:
+    async def _tell(self, event: Any) -> None:
         """Tells text, and the calls of tools that the model's provider runs."""
         match event:
             case PartStartEvent(index=index, part=part):
@@ -71,7 +74,7 @@ class Stage(AbstractCapability[Any]):
                 await self._say(index, text)
             case PartEndEvent(part=NativeToolCallPart() as part):
                 given = as_json(part.args_as_dict())
-                self._native[part.tool_call_id] = self.turn.outside(part.tool_name, given, part.tool_call_id)
+                self._native[part.tool_call_id] = self._turn.outside(part.tool_name, given, part.tool_call_id)
             case PartEndEvent(part=NativeToolReturnPart() as part):
                 if (native := self._native.pop(part.tool_call_id, None)) is not None:
                     native.returned(as_json(part.content))
@@ -79,8 +82,8 @@ class Stage(AbstractCapability[Any]):
                 pass
 
     async def _say(self, index: int, text: str) -> None:
-        if self.speech is not None:
-            await self.speech.piece(f"{self._response}.{index}", text)
+        if self._speech is not None:
+            await self._speech.piece(f"{self._response}.{index}", text)
 
 
 async def answer(turn: Turn, agent: Any, tools: AgentTools, given: Mapping[str, Any]) -> Reply:
@@ -88,37 +91,39 @@ async def answer(turn: Turn, agent: Any, tools: AgentTools, given: Mapping[str, 
     speech = Speech(turn)
     memory = Memory(turn, "pydantic_ai")
     streams = agent.output_type is str and not getattr(agent, "_output_validators", ())
-    stage = Stage(turn, tools, speech if streams else None)
+    telling = Telling(turn, speech if streams else None)
     with backend_failures():
-        result = await _run(agent, stage, memory, given)
+        result = await _run(agent, tools, telling, turn, memory, given)
     if isinstance(result.output, DeferredToolRequests):
         waiting = [*result.output.approvals, *result.output.calls]
         names = ", ".join(call.tool_name for call in waiting)
         raise AgentError(f"{names} waits for an approval or a result, which nobody gives here")
     if not turn.said:
         await speech.whole("output", _text(result.output))
-    memory.keep(
-        [_lasting(message) for message in ModelMessagesTypeAdapter.dump_python(result.all_messages(), mode="json")]
-    )
+    # what came before is kept as it was: only what is new is read anew
+    before = memory.recall() or _dumped(messages_of(memory.before) if memory.before else [])
+    memory.keep([*before, *_dumped(result.new_messages())])
     used = result.usage
     counted = used.input_tokens or used.output_tokens
     return Reply("", usage=Usage(used.input_tokens, used.output_tokens) if counted else None)
 
 
-async def _run(agent: Any, stage: Stage, memory: Memory, given: Mapping[str, Any]) -> Any:
-    turn = stage.turn
-    capabilities: list[Any] = [stage]
-    prompt: str | None = turn.text or OPENING
+async def _run(
+    agent: Any, tools: AgentTools, telling: Telling, turn: Turn, memory: Memory, given: Mapping[str, Any]
+) -> Any:
+    prompt = turn.text or OPENING
+    about = dict(given)
     history: Any = memory.recall()
     if history is not None:
         history = ModelMessagesTypeAdapter.validate_python(history)
     elif memory.before:
-        prompt, history = None, messages_of(turn.messages)
-        capabilities.append(ReinjectSystemPrompt())
+        history = messages_of(memory.before)
+        about["capabilities"] = [ReinjectSystemPrompt()]
+    about |= {"message_history": history, "instructions": system_texts(turn) or None}
+    handler = partial(telling.handle, agent.event_stream_handler)
     try:
-        return await agent.run(
-            prompt, message_history=history, instructions=system_texts(turn) or None, capabilities=capabilities, **given
-        )
+        with in_toolbox(agent, tools) as staged:
+            return await staged.run(prompt, event_stream_handler=handler, **about)
     except (ModelAPIError, FallbackExceptionGroup) as error:
         unavailable = _unavailable(error)
         if unavailable is None:
@@ -139,9 +144,12 @@ def _unavailable(error: Exception) -> AgentUnavailable | None:
     return AgentUnavailable(message, retry_after=min(waits)) if waits else AgentUnavailable(message)
 
 
-def _lasting(message: dict[str, Any]) -> dict[str, Any]:
-    """A message without the instructions of its turn: each turn has its own."""
-    return {key: value for key, value in message.items() if not key.startswith("instruction")}
+def _dumped(messages: list[Any]) -> list[dict[str, Any]]:
+    """Messages as JSON, without the instructions of their turn: each turn has its own."""
+    dumped: list[dict[str, Any]] = ModelMessagesTypeAdapter.dump_python(messages, mode="json")
+    for message in dumped:
+        message.pop("instructions", None)
+    return dumped
 
 
 def _text(output: Any) -> str:

@@ -1,16 +1,22 @@
 """An agent's tools, run through the turn's toolbox."""
 
-from collections.abc import Callable, Sequence
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
-from pydantic_ai.exceptions import ModelRetry, ToolRetryError
+from pydantic_ai.exceptions import ModelRetry
 from pydantic_ai.exceptions import ToolFailed as FailedForModel
 from pydantic_ai.tools import RunContext
-from pydantic_ai.toolsets import FunctionToolset
+from pydantic_ai.toolsets import FunctionToolset, WrapperToolset
 from pydantic_ai.usage import RunUsage
 
-from greenroom.agents.adapters.tools import Scripted, current_turn, framework_tool, run_in_turn
+from greenroom.agents.adapters.tools import Scripted, as_json, current_turn, framework_tool, run_in_turn
 from greenroom.sdk import Tool, ToolError, ToolFailed, Turn
+
+_LATE = "Timed out after"
+"""How the framework begins what it tells of a tool past its time."""
 
 
 class AgentTools:
@@ -32,15 +38,9 @@ class AgentTools:
         found = self._known.get(definition.name)
         return found or _known(definition, _only_in_runs)
 
-    def timeout(self, name: str) -> float | None:
-        found = self._known.get(name)
-        return found.timeout if found else None
-
     def _add(self, toolset: Any) -> None:
         for tool in toolset.tools.values() if isinstance(toolset, FunctionToolset) else ():
-            known = _known(tool.tool_def, self._alone(tool))
-            known.timeout = tool.tool_def.timeout if tool.tool_def.timeout is not None else toolset.timeout
-            self._known.setdefault(tool.name, known)
+            self._known.setdefault(tool.name, _known(tool.tool_def, self._alone(tool)))
 
     def _alone(self, tool: Any) -> Any:
         async def alone(arguments: dict[str, Any]) -> Any:
@@ -52,39 +52,54 @@ class AgentTools:
         return alone
 
 
-class _Raised(ToolError):
-    """What a tool raised, on its way through the toolbox."""
+@dataclass
+class InToolbox(WrapperToolset[Any]):
+    """A toolset whose tools are called through the turn's toolbox."""
 
-    def __init__(self, error: Exception) -> None:
-        retry = isinstance(error, ToolRetryError | ModelRetry)
-        code = "ModelRetry" if retry else error.code if isinstance(error, ToolError) else type(error).__name__
-        super().__init__(_message(error), code=code)
-        self.error = error
+    known: AgentTools
 
+    async def call_tool(self, name: str, tool_args: dict[str, Any], ctx: Any, tool: Any) -> Any:
+        """Raises what the tool raised, or what tells the model that it failed."""
+        raised: Exception | None = None
 
-async def through_toolbox(turn: Turn, tool: Tool[..., Any], arguments: dict[str, Any], handler: Any) -> Any:
-    """Runs a call; raises what its tool raised, or what tells the model that it failed."""
+        async def run(_: dict[str, Any]) -> Any:
+            nonlocal raised
+            try:
+                return await self.wrapped.call_tool(name, tool_args, ctx, tool)
+            except Exception as error:  # whatever a tool raises is the framework's to judge
+                raised = error
+                raise _failure_of(error) from error
 
-    async def run(_: dict[str, Any]) -> Any:
+        failure: Exception
         try:
-            return await handler()
-        except Exception as error:  # whatever a tool raises is the framework's to judge
-            raise _Raised(error) from error
-
-    failure: Exception
-    try:
-        value = await run_in_turn(turn, tool, arguments, run)
-    except ToolFailed as failed:
-        cause = failed.__cause__
-        if isinstance(cause, _Raised):
-            failure = cause.error
-        elif failed.type == "timeout" and tool.timeout is not None:
-            failure = ModelRetry(f"Timed out after {tool.timeout} seconds.")  # as it tells its own
+            value = await run_in_turn(current_turn(), self.known.known(tool.tool_def), as_json(tool_args), run)
+        except ToolFailed as failed:
+            failure = raised or FailedForModel(failed.message)
         else:
-            failure = FailedForModel(failed.message)
-    else:
-        return value.value if isinstance(value, Scripted) else value
-    raise failure
+            return value.value if isinstance(value, Scripted) else value
+        raise failure
+
+
+@contextmanager
+def in_toolbox(agent: Any, known: AgentTools) -> Iterator[Any]:
+    """The agent with all its toolsets called through the toolbox."""
+    own = getattr(agent, "_user_toolsets", None)
+    if own is not None and len(agent.toolsets) == 1 + len(own):
+        made = copy.copy(agent)
+        made._function_toolset = InToolbox(agent._function_toolset, known)
+        made._user_toolsets = [InToolbox(toolset, known) for toolset in own]
+        yield made
+        return
+    # Some toolsets are made for each run, or the agent is a wrapper: this way costs a millisecond more.
+    with agent.override(tools=[], toolsets=[InToolbox(toolset, known) for toolset in agent.toolsets]):
+        yield agent
+
+
+def _failure_of(error: Exception) -> Exception:
+    """What the toolbox is told that a tool raised."""
+    if isinstance(error, ModelRetry) and error.message.startswith(_LATE):
+        return TimeoutError(error.message)
+    return error if isinstance(error, ToolError) else ToolError(_message(error), code=type(error).__name__)
 
 
 def _known(definition: Any, alone: Any) -> Tool[..., Any]:
@@ -97,6 +112,4 @@ async def _only_in_runs(arguments: dict[str, Any]) -> Any:
 
 
 def _message(error: Exception) -> str:
-    if isinstance(error, ToolRetryError):
-        return str(error.tool_retry.content)
     return str(getattr(error, "message", None) or error)
