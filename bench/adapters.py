@@ -1,11 +1,11 @@
 """What an adapter adds to a turn: CPU beside an agent that calls the same framework's object itself, with the same model.
 
-    python -m bench.adapters langgraph adk llama_index
+    python -m bench.adapters langgraph adk llama_index openai_agents pydantic_ai agno
 
-Run it where the frameworks are installed (`pip install 'greenroom[adk,langgraph,llama-index]' langchain`). Both agents are
-served by a core in memory and take turns with each other, in sessions of several turns that each call a tool. The model is
-that of the interop tests: it answers at once. What is added includes Greenroom's own record of the tool call, which the other
-agent's calls do without.
+Run it where the frameworks are installed (`pip install 'greenroom[adk,langgraph,llama-index]' langchain`, or their own
+extras). Both agents are served by a core in memory and take turns with each other, in sessions of several turns that each
+call a tool. The model is that of the interop tests: it answers at once. What is added includes Greenroom's own record of the
+tool call, which the other agent's calls do without.
 """
 
 import asyncio
@@ -77,6 +77,68 @@ def llama_index(cases: Any) -> dict[str, tuple[Any, Ask]]:
     return {"llama_index": (agent, ask)}
 
 
+def openai_agents(cases: Any) -> dict[str, tuple[Any, Ask]]:
+    sdk = importlib.import_module("agents")
+    agent, config = cases.shop(), sdk.RunConfig(tracing_disabled=True)
+    histories: dict[str, list[Any]] = {}
+
+    async def ask(turn: Turn) -> str:
+        said = [*histories.get(turn.session_id, ()), {"role": "user", "content": turn.text}]
+        result = sdk.Runner.run_streamed(agent, said, run_config=config)
+        async for _ in result.stream_events():
+            pass
+        histories[turn.session_id] = result.to_input_list()
+        return str(result.final_output)
+
+    return {"openai_agents": (agent, ask)}
+
+
+def pydantic_ai(cases: Any) -> dict[str, tuple[Any, Ask]]:
+    agent = cases.shop()
+    histories: dict[str, list[Any]] = {}
+
+    async def read(_: Any, events: Any) -> None:
+        async for _ in events:
+            pass
+
+    async def ask(turn: Turn) -> str:
+        history = histories.get(turn.session_id)
+        result = await agent.run(turn.text, message_history=history, deps="", event_stream_handler=read)
+        histories[turn.session_id] = result.all_messages()
+        return str(result.output)
+
+    return {"pydantic_ai": (agent, ask)}
+
+
+def agno(cases: Any) -> dict[str, tuple[Any, Ask]]:
+    """Without and with a database of its own."""
+    database = importlib.import_module("agno.db.in_memory").InMemoryDb()
+    message = importlib.import_module("agno.models.message").Message
+    plain, remembering = (
+        cases.shop(telemetry=False),
+        cases.shop(db=database, add_history_to_context=True, telemetry=False),
+    )
+    histories: dict[str, list[Any]] = {}
+
+    async def answer(agent: Any, said: Any, session: str) -> str:
+        text = ""
+        async for event in agent.arun(said, stream=True, stream_events=True, session_id=session):
+            text = event.content if event.event == "RunCompleted" else text
+        return text
+
+    async def ask_plain(turn: Turn) -> str:
+        history = histories.setdefault(turn.session_id, [])
+        history.append(message(role="user", content=turn.text))
+        text = await answer(plain, list(history), turn.session_id)
+        history.append(message(role="assistant", content=text))
+        return text
+
+    async def ask_remembering(turn: Turn) -> str:
+        return await answer(remembering, turn.text, turn.session_id)
+
+    return {"agno": (plain, ask_plain), "agno, db": (remembering, ask_remembering)}
+
+
 def calling(ask: Ask) -> Agent:
     """An agent of one function, which calls the framework."""
     agent = Agent("direct", world={"seen": {}})
@@ -113,7 +175,14 @@ async def main() -> None:
     logging.disable(logging.WARNING)
     sys.path.insert(0, str(FRAMEWORKS))
     played = importlib.import_module("played").Played
-    known = {"langgraph": langgraph, "adk": adk, "llama_index": llama_index}
+    known = {
+        "langgraph": langgraph,
+        "adk": adk,
+        "llama_index": llama_index,
+        "openai_agents": openai_agents,
+        "pydantic_ai": pydantic_ai,
+        "agno": agno,
+    }
     print(
         f"{'ms of CPU per turn':26} {'directly':>9} {'adapted':>9} {'added':>9}   of {SESSIONS} sessions, the fastest fifth"
     )

@@ -76,7 +76,7 @@ def look_up(order_id: str) -> str:
     """
     if order_id == "0":
         raise ValueError("no such order")
-    if order_id == "1":
+    if order_id == "404":
         raise ModelRetry("ask for another one")
     return f"{order_id} is on its way"
 
@@ -142,7 +142,7 @@ async def test_the_authors_own_handler_of_events_gets_them_all() -> None:
 
 
 async def test_a_tool_that_asks_the_model_to_try_again_is_recorded_as_failed_and_does_so() -> None:
-    [reply] = await play(served(), ["look up 1"])
+    [reply] = await play(served(), ["look up 404"])
     assert "ask for another one" in reply.text
     assert json.loads(calls(reply)[0][2])["error"] == {"type": "ModelRetry", "message": "ask for another one"}
 
