@@ -9,14 +9,19 @@ from agents import (
     Agent,
     GuardrailFunctionOutput,
     RunContextWrapper,
+    WebSearchTool,
     function_tool,
     handoff,
     input_guardrail,
     output_guardrail,
 )
+from agents.mcp import MCPServer
 from agents.tracing import get_trace_provider
+from mcp.types import CallToolResult, TextContent
+from mcp.types import Tool as MCPTool
 from observed import Observed, assistant, calls, scripted, side_by_side, user
 from openai import APIConnectionError
+from openai.types.responses import ResponseFunctionWebSearch
 from openai_agents_model import FakeModel, Item, call, last_user, text
 from pydantic import BaseModel
 
@@ -293,3 +298,52 @@ async def test_nothing_is_traced_unless_a_run_config_is_given(monkeypatch: pytes
     monkeypatch.setattr(provider, "create_trace", start)
     [reply] = await play(served(), ["look up 7"])
     assert reply.text
+
+
+class Shelf(MCPServer):
+    """An MCP server with one tool."""
+
+    name = "shelf"
+
+    async def connect(self) -> None: ...
+
+    async def cleanup(self) -> None: ...
+
+    async def list_tools(self, run_context: Any = None, agent: Any = None) -> list[MCPTool]:
+        schema = {"type": "object", "properties": {"order_id": {"type": "string"}}}
+        return [MCPTool(name="look_up", description="Looks it up.", input_schema=schema)]
+
+    async def call_tool(self, tool_name: str, arguments: Any, meta: Any = None) -> CallToolResult:
+        return CallToolResult(content=[TextContent(type="text", text=f"{arguments['order_id']} is on the shelf")])
+
+    async def list_prompts(self) -> Any: ...
+
+    async def get_prompt(self, name: str, arguments: Any = None) -> Any: ...
+
+
+async def test_an_mcp_servers_tools_run_in_the_toolbox() -> None:
+    agent = OpenAIAgentsAgent(Agent("desk", model=FakeModel(desk), mcp_servers=[Shelf()]))
+    [reply] = await play(agent, ["look up 7"])
+    [(name, ok, result)] = calls(reply)
+    assert (name, ok) == ("look_up", True)
+    assert "7 is on the shelf" in result
+    assert "7 is on the shelf" in reply.text
+
+
+async def test_a_tool_that_the_models_provider_runs_is_recorded() -> None:
+    search = ResponseFunctionWebSearch(
+        id="w1", type="web_search_call", status="completed", action={"type": "search", "query": "shops"}
+    )
+    model = FakeModel(lambda system, items: [search, text("There is one.")])
+    agent: Agent[Any] = Agent("desk", model=model, tools=[WebSearchTool()])
+    [reply] = await play(OpenAIAgentsAgent(agent), ["?"])
+    assert reply.text == "There is one."
+    assert calls(reply) == [("web_search", True, '{"status":"completed"}')]
+    assert json.loads(reply.tool_calls[0].arguments_json)["action"]["query"] == "shops"
+
+
+async def test_a_tool_that_waits_for_an_approval_fails_the_turn() -> None:
+    careful = function_tool(needs_approval=True)(lambda order_id: order_id)
+    careful.name = "look_up"
+    with pytest.raises(AgentFailed):
+        await play(OpenAIAgentsAgent(Agent("desk", model=FakeModel(desk), tools=[careful])), ["look up 7"])
