@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from bench.endpoints import measure_endpoints
 from bench.load import Client, Load, Target, at_rate, quantiles_ms, saturate
 from bench.meter import cpu_seconds, memory_mb, tree
 from bench.models import measure_models
@@ -230,6 +231,7 @@ PARTS: Mapping[str, Callable[[Report, Plan], None]] = {
     "placing": measure_placing,
     "worlds": measure_worlds,
     "models": measure_models,
+    "endpoints": measure_endpoints,
 }
 
 

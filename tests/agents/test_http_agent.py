@@ -241,6 +241,37 @@ def test_one_attempt_at_a_time_sees_whether_it_is_over() -> None:
         pass
 
 
+def test_an_attempt_that_was_given_up_lets_the_next_one_see(caplog: pytest.LogCaptureFixture) -> None:
+    clock = Clock()
+    breaker = Breaker("it", clock)
+    for _ in range(5):
+        with pytest.raises(BackendFailed), breaker.attempt():
+            raise BackendFailed("no")
+    clock.seconds = 1
+    attempt = breaker.attempt()
+    attempt.__enter__()
+    assert breaker.problem() == "no"  # nothing is known to be better yet
+    assert not attempt.__exit__(asyncio.CancelledError, asyncio.CancelledError(), None)
+    assert breaker.problem() == ""
+    with breaker.attempt():
+        pass
+    with breaker.attempt(), breaker.attempt():
+        assert breaker.problem() == ""
+
+
+def test_attempts_that_began_before_the_others_failed_do_not_make_the_pause_longer() -> None:
+    clock = Clock()
+    breaker = Breaker("it", clock)
+    late = [breaker.attempt() for _ in range(50)]
+    for attempt in late:
+        attempt.__enter__()
+    for attempt in late:
+        failure = BackendFailed("no")
+        assert not attempt.__exit__(BackendFailed, failure, None)
+    clock.seconds = 1
+    assert breaker.problem() == ""
+
+
 @pytest.mark.parametrize(
     ("url", "paths", "options", "said"),
     [
@@ -292,6 +323,10 @@ async def test_an_agent_file_describes_one(tmp_path: Path, monkeypatch: pytest.M
         ("[htp]\n", "there is no kind of agent [htp]; did you mean [http]?"),
         ("[http]\n[openai]\n", "one table that says its kind, for instance [http]; this has http, openai"),
         ("a = [", "is not valid TOML"),
+        ("1: {a: b}", "one table that says its kind"),
+        ("http: [1]", "one table that says its kind"),
+        ("http: {1: 2}", "http."),
+        ("", "one table that says its kind"),
         ('[http]\nreply = "$.a"\nulr = "x"\n', "http.ulr: there is no such setting; did you mean url?"),
         ('[http]\nreply = "$.a"\n', "http.url is missing; for instance url = 'https://host/chat'"),
         ('[http]\nreply = "$.a"\nurl = 5\n', "http.url: Input should be a valid string, not 5"),
@@ -299,7 +334,7 @@ async def test_an_agent_file_describes_one(tmp_path: Path, monkeypatch: pytest.M
     ],
 )
 def test_a_wrong_agent_file_is_explained(text: str, said: str, tmp_path: Path) -> None:
-    file = tmp_path / "a.toml"
+    file = tmp_path / ("a.yaml" if ":" in text.partition(" ")[0] else "a.toml")
     file.write_text(text)
     with pytest.raises(AgentError) as problem:
         read_agent_file(file)

@@ -1,5 +1,6 @@
 """What stands for an agent: an object of a module, and what a factory makes."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -91,3 +92,16 @@ async def test_a_factory_that_makes_one_agent_again_and_again_is_explained(caplo
     with pytest.raises(AgentFailed):
         await play(agent_of(lambda: one, "it", factory=True), ["a"])
     assert "it makes the same agent again and again; name that agent, without --factory" in caplog.text
+
+
+def test_two_modules_of_one_name_in_two_folders_are_not_taken_for_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.path", list(sys.path))
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "bots_of_two_folders.py").write_text("def bot(turn):\n    return __file__\n")
+    agent_named("bots_of_two_folders:bot", tmp_path / "a")
+    agent_named("bots_of_two_folders:bot", tmp_path / "a")
+    with pytest.raises(AgentError, match="is not read: there is another module bots_of_two_folders"):
+        agent_named("bots_of_two_folders:bot", tmp_path / "b")

@@ -298,3 +298,18 @@ async def test_a_dead_endpoint_is_not_asked_for_its_models_by_every_turn() -> No
             for number in range(7):
                 assert type(await talk.fails(str(number))) is AgentDown
         assert len(served.asked) == 5
+
+
+async def test_connections_of_streams_are_kept() -> None:
+    async with endpoint(Told(pieces=events(delta("stop", content="hi")))) as served, talking(agent_at(served)) as talk:
+        for number in range(3):
+            await talk.say("hi", session_id=f"s{number}", told=Heard())
+    assert (len(served.asked), served.connections) == (3, 1)
+
+
+async def test_a_stream_that_stays_open_when_all_is_said_holds_nobody_up() -> None:
+    never = asyncio.Event()
+    said, done = b"".join(events(delta("stop", content="hi"))), b": on and on\n\n"
+    async with endpoint(Told(pieces=(said, done), pause=never)) as served, talking(agent_at(served)) as talk:
+        assert (await talk.say("hi", told=Heard())).reply == "hi"
+        never.set()

@@ -8,6 +8,10 @@ from pathlib import Path
 import pytest
 from running_sandbox import AGENT, PATIENCE, run
 
+from greenroom.cli.agents import load_agents
+from greenroom.cli.process import CannotStart
+from greenroom.cli.settings import Settings
+
 FREE = ("--port", "0", "--grpc-port", "0")
 
 
@@ -25,6 +29,7 @@ EXPLAINED = {
     "counting.py:agent": "name the module, not its file: counting:agent",
     "counting:nothing": "counting:nothing is a int; an agent is an Agent or a function that takes a Turn",
     "broken:agent": "broken imports no_such_library, which is not installed",
+    "schöp=counting:agent": "'schöp' is no name for an agent; one is of letters, digits, '_', '.' and '-'",
     "failing:agent": "importing failing failed: RuntimeError: not today",
 }
 ASK = """
@@ -57,6 +62,23 @@ def test_an_agent_that_cannot_be_had_is_explained(folder: Path) -> None:
     for line, (agent, said) in zip(told, EXPLAINED.items(), strict=True):
         assert line.startswith(f"2 agent {agent}: ")
         assert said in line
+
+
+@pytest.mark.parametrize(
+    ("agents", "given", "said"),
+    [
+        (["https://h/chat"], {"upstream_reply": "$.a", "upstream_model": "m"}, "--upstream-model is for OpenAI"),
+        (["https://h/v1"], {"upstream_tools": "$.a"}, "--request and --tools come with --reply"),
+        (["HTTPS://h/chat"], {}, "say where the text stands in what it answers"),
+        (["support"], {"upstream_model": "m"}, "is for the agent at https://…, and there is none"),
+        (["a=https://h/v1", "b=https://h/v1"], {"upstream_model": "m"}, "is for one agent, and there are several"),
+        (["a=support", "a=support"], {}, "two agents have this name"),
+    ],
+)
+def test_what_is_said_of_an_endpoint_fits_it(agents: list[str], given: dict[str, str], said: str) -> None:
+    with pytest.raises(CannotStart) as problem:
+        load_agents(Settings.model_construct(agent=agents, **given))
+    assert said in str(problem.value)
 
 
 def test_serve_says_the_same_and_ends(folder: Path) -> None:

@@ -47,9 +47,14 @@ def _one_table(path: Path) -> tuple[str, Mapping[str, Any]]:
     except (ValueError, yaml.YAMLError) as problem:
         kind = "TOML" if path.suffix == ".toml" else "YAML"
         raise AgentError(f"{path} is not valid {kind}: {problem}") from None
-    if not isinstance(document, dict) or len(document) != 1 or not isinstance(next(iter(document.values())), dict):
+    if not isinstance(document, dict) or len(document) != 1 or not _is_table(*document.items()):
         found = ", ".join(map(str, document)) if isinstance(document, dict) else type(document).__name__
         raise AgentError(
             f"{path}: an agent file has one table that says its kind, for instance [http]; this has {found}"
         )
     return next(iter(document.items()))
+
+
+def _is_table(item: tuple[Any, Any]) -> bool:
+    """YAML has keys of any kind."""
+    return isinstance(item[0], str) and isinstance(item[1], dict)

@@ -53,7 +53,7 @@ class Breaker:
 
     def problem(self) -> str:
         """What is wrong, while attempts are refused; "" when the next one may go through."""
-        return self._why if self._is_down() and self._now() < self._refusing_until else ""
+        return self._why if self._is_down() and (self._trying or self._now() < self._refusing_until) else ""
 
     def _is_down(self) -> bool:
         return self._failures >= _FAILURES

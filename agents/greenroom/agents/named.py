@@ -97,7 +97,9 @@ def _import(module_name: str, folder: Path) -> ModuleType:
     if here not in sys.path:
         sys.path.insert(0, here)
     try:
-        return importlib.import_module(module_name)
+        return _of_folder(importlib.import_module(module_name), folder)
+    except AgentError:
+        raise
     except ModuleNotFoundError as problem:
         missing = problem.name or ""
         if module_name == missing or module_name.startswith(f"{missing}."):
@@ -106,6 +108,16 @@ def _import(module_name: str, folder: Path) -> ModuleType:
     except Exception as problem:  # an author's module may raise anything while it is imported
         logger.exception("importing %s failed", module_name)
         raise AgentError(f"importing {module_name} failed: {type(problem).__name__}: {problem}") from None
+
+
+def _of_folder(module: ModuleType, folder: Path) -> ModuleType:
+    """The module. Raises `AgentError` where another of its name, of another folder, was there before it."""
+    path = folder.joinpath(*module.__name__.split("."))
+    there = next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
+    found = getattr(module, "__file__", None)
+    if there is not None and found is not None and not there.samefile(found):
+        raise AgentError(f"{there} is not read: there is another module {module.__name__}, {found}; rename one of them")
+    return module
 
 
 def _nearest_modules(missing: str, folder: Path) -> str:

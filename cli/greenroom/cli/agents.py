@@ -10,6 +10,7 @@ from greenroom.cli.settings import Settings, flag_of
 from greenroom.core.agent import Agent, AgentError
 
 _NAMED = re.compile(r"([A-Za-z0-9_.-]+)=(.+)")
+_ODDLY_NAMED = re.compile(r"([^:/=]*)=")
 _UPSTREAM = ("upstream_request", "upstream_reply", "upstream_tools", "upstream_headers", "upstream_model")
 
 
@@ -39,6 +40,8 @@ def load_agent(name: str, settings: Settings | None = None) -> Agent:
     """One agent; `settings` are those of an endpoint. Raises `CannotStart` with what to do about it."""
     target, settings = _target(name), settings or Settings.model_construct()
     try:
+        if odd := _ODDLY_NAMED.match(target):
+            raise AgentError(f"{odd[1]!r} is no name for an agent; one is of letters, digits, '_', '.' and '-'")
         if _is_endpoint(target):
             return _endpoint(target, settings)
         return agent_named(target, Path.cwd(), factory=settings.factory)
@@ -52,7 +55,7 @@ def _target(name: str) -> str:
 
 
 def _is_endpoint(target: str) -> bool:
-    return target.startswith(("http://", "https://"))
+    return target.lower().startswith(("http://", "https://"))
 
 
 def _endpoint(url: str, settings: Settings) -> Agent:
@@ -61,6 +64,8 @@ def _endpoint(url: str, settings: Settings) -> Agent:
     headers = dict(map(_header, settings.upstream_headers))
     is_openai = url.rstrip("/").endswith(("/v1", "/chat/completions"))
     if settings.upstream_reply:
+        if settings.upstream_model:
+            raise AgentError("--upstream-model is for OpenAI-compatible endpoints, which need no --reply")
         paths = AnswerPaths(reply=settings.upstream_reply, tools=settings.upstream_tools)
         return HttpAgent(url, paths, request=settings.upstream_request, headers=headers)
     if not is_openai:

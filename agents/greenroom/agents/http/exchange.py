@@ -1,6 +1,7 @@
 """One request to an endpoint and what it answers, read within bounds."""
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator
 from email.utils import parsedate_to_datetime
@@ -20,6 +21,7 @@ _QUOTED = 300
 _ERROR_BYTES = 4 * _QUOTED
 _ERROR_SECONDS = 2.0
 """An error is one when its status is there; what it says is worth a short wait."""
+_END_SECONDS = 0.1
 _LONGEST_RETRY_AFTER = 60.0
 
 
@@ -53,11 +55,18 @@ class Exchange:
     async def events(self, longest: int) -> AsyncIterator[str]:
         """The data of a stream's events, `[DONE]` with them; nothing comes after it."""
         size = 0
-        async for event in load("httpx2", EXTRA).EventSource(self._response, max_event_size=longest):
+        events = aiter(load("httpx2", EXTRA).EventSource(self._response, max_event_size=longest))
+        async for event in events:
             size += len(event.data)
             if size > _LONGEST_ANSWER:
                 raise AgentError(f"an answer may be {_LONGEST_ANSWER} bytes at most")
-            if data := event.data.strip():
+            data = event.data.strip()
+            if data == DONE:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_END_SECONDS):  # of what was read to its end the connection is kept
+                        async for _ in events:
+                            pass
+            if data:
                 yield data
             if data == DONE:
                 return
