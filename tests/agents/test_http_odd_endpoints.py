@@ -177,6 +177,12 @@ def test_an_address_that_nobody_has_is_refused_at_once(url: str) -> None:
     assert "pw" not in str(problem.value)
 
 
+async def test_a_proxy_that_cannot_be_used_is_told_at_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "nonsense://localhost:1")
+    with pytest.raises(AgentError, match="by the environment's proxy"):
+        await HttpAgent("https://host/", REPLY).startup()
+
+
 async def test_an_agent_that_is_served_twice_has_its_connections_until_the_last_is_gone() -> None:
     async with endpoint(Told({"answer": "hi"})) as served:
         agent = HttpAgent(served.url, REPLY)

@@ -53,17 +53,22 @@ class Upstream:
         self.breaker = Breaker(self._name)
 
     async def open(self) -> None:
-        """Makes the connections' pool; nothing is connected yet. Once, where several serve the agent."""
+        """Makes the connections' pool; nothing is connected yet. Once, where several serve the agent. Raises `AgentError`."""
         if self._client is not None:
             return
         httpx2 = self._httpx
-        self._client = httpx2.AsyncClient(
-            headers=self._headers,
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # they would be all sessions' together
-            timeout=httpx2.Timeout(None, connect=_CONNECT_SECONDS),
-            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=_IDLE_SECONDS),
-            follow_redirects=False,
-        )
+        try:
+            self._client = httpx2.AsyncClient(
+                headers=self._headers,
+                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # they would be all sessions' together
+                timeout=httpx2.Timeout(None, connect=_CONNECT_SECONDS),
+                limits=httpx2.Limits(
+                    max_connections=None, max_keepalive_connections=100, keepalive_expiry=_IDLE_SECONDS
+                ),
+                follow_redirects=False,
+            )
+        except (ImportError, ValueError) as problem:
+            raise AgentError(f"{self._name} cannot be asked by the environment's proxy: {problem}") from None
 
     async def close(self) -> None:
         """Closes the connections."""
