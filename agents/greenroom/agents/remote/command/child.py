@@ -172,11 +172,13 @@ class Child:
             self.close_input()
             if self._lingering is not None:
                 self._lingering.cancel()
-            self._over.set()
+            if not self._input.is_open:
+                self._over.set()
 
     def abandon(self) -> None:
-        """Closes what connects it with its host."""
-        self.close_input()
+        """Closes what connects it with its host, whatever is still on its way."""
+        if self._writing is not None:
+            self._writing.abort()
         for reading in self._reading:
             reading.close()
 
