@@ -6,12 +6,12 @@ from typing import Any
 from greenroom.sdk import AgentError
 
 
-def load(module: str, extra: str) -> Any:
-    """The module of an optional package. Raises `AgentError` that names the extra where the package is not installed."""
+def import_extra(module: str, extra: str) -> Any:
+    """A module of an optional package, or one of ours that imports such packages. Raises `AgentError` that names the extra
+    where one is not installed."""
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as missing:
-        package = module.partition(".")[0]
-        if (missing.name or "").partition(".")[0] != package:
+        if (missing.name or "").partition(".")[0] == "greenroom":
             raise
-        raise AgentError(f"{package} is not installed; pip install 'greenroom[{extra}]'") from None
+        raise AgentError(f"{missing.name} is not installed; pip install 'greenroom[{extra}]'") from missing

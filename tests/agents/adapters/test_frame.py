@@ -10,10 +10,11 @@ import pytest
 from greenroom.agents.adapters import adapt, current_turn, recognition
 from greenroom.agents.adapters.failures import unavailable_for
 from greenroom.agents.adapters.instances import Instances
-from greenroom.agents.adapters.recognition import Kind, import_with_extra
+from greenroom.agents.adapters.recognition import Kind
 from greenroom.agents.adapters.speech import Speech
 from greenroom.agents.adapters.tokens import Tokens
 from greenroom.agents.adapters.tools import Scripted, as_json, framework_tool, run_in_turn
+from greenroom.agents.extras import import_extra
 from greenroom.sdk import Agent, AgentError, Reply, ToolFailed, Turn, Usage
 from greenroom.sdk.testing import play
 
@@ -181,8 +182,8 @@ def test_an_object_is_known_by_its_class_or_one_that_it_derives_from(monkeypatch
 
 
 def test_a_framework_that_is_not_installed_is_told_with_its_extra() -> None:
-    with pytest.raises(AgentError, match=r"not_there is not installed: pip install 'greenroom\[stage\]'"):
-        import_with_extra("not_there", "stage")
+    with pytest.raises(AgentError, match=r"not_there is not installed; pip install 'greenroom\[stage\]'"):
+        import_extra("not_there", "stage")
 
 
 def client_error(package: str, name: str, **attributes: Any) -> Exception:

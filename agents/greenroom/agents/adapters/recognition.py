@@ -2,10 +2,9 @@
 
 import importlib
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any
 
-from greenroom.sdk import Agent, AgentError
+from greenroom.sdk import Agent
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +45,3 @@ def adapt(target: Any, name: str, *, factory: bool = False) -> Agent | None:
                 agent: Agent = adapter(target, name=name, factory=factory)
                 return agent
     return None
-
-
-def import_with_extra(module: str, extra: str) -> ModuleType:
-    """An adapter's own module that imports its framework. Raises `AgentError`, which names the extra, where that is not
-    installed."""
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError as missing:
-        raise AgentError(f"{missing.name} is not installed: pip install 'greenroom[{extra}]'") from missing

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from greenroom.agents.extras import load
+from greenroom.agents.extras import import_extra
 from greenroom.agents.http.template import EXTRA
 from greenroom.sdk import AgentError, Reply, Turn
 
@@ -66,7 +66,7 @@ _MISSING = object()
 
 class _Path:
     def __init__(self, source: str) -> None:
-        jsonpath = load("jsonpath_rfc9535", EXTRA)
+        jsonpath = import_extra("jsonpath_rfc9535", EXTRA)
         self.source = source
         self._problem = jsonpath.JSONPathError
         try:

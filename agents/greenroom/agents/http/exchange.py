@@ -9,7 +9,7 @@ from time import time
 from typing import Any
 
 from greenroom.agents.breaker import BackendFailed
-from greenroom.agents.extras import load
+from greenroom.agents.extras import import_extra
 from greenroom.agents.http.template import EXTRA
 from greenroom.sdk import AgentError, AgentUnavailable
 
@@ -55,7 +55,7 @@ class Exchange:
     async def events(self, longest: int) -> AsyncIterator[str]:
         """The data of a stream's events, `[DONE]` with them; nothing comes after it."""
         size = 0
-        events = aiter(load("httpx2", EXTRA).EventSource(self._response, max_event_size=longest))
+        events = aiter(import_extra("httpx2", EXTRA).EventSource(self._response, max_event_size=longest))
         async for event in events:
             size += len(event.data)
             if size > _LONGEST_ANSWER:

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from greenroom.agents.extras import load
+from greenroom.agents.extras import import_extra
 from greenroom.sdk import AgentError, Turn
 
 EXTRA = "http"
@@ -106,7 +106,7 @@ class HeaderTemplate:
 
 def _compiled(source: str, name: str) -> tuple[Any, frozenset[str]]:
     """The template, and what it names."""
-    jinja2, meta = load("jinja2", EXTRA), load("jinja2.meta", EXTRA)
+    jinja2, meta = import_extra("jinja2", EXTRA), import_extra("jinja2.meta", EXTRA)
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)
     environment.policies["json.dumps_function"] = _dumped
     environment.policies["json.dumps_kwargs"] = {}

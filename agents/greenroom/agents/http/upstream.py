@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from greenroom.agents.breaker import BackendFailed, Breaker
-from greenroom.agents.extras import load
+from greenroom.agents.extras import import_extra
 from greenroom.agents.http.exchange import Exchange
 from greenroom.agents.http.headers import Secrets, encoded
 from greenroom.agents.http.template import EXTRA
@@ -24,7 +24,7 @@ _ALMOST_OVER = 0.05
 
 def check_url(url: str) -> str:
     """The URL. Raises `AgentError` for one that cannot be asked, or that holds a secret: agents' names are shown."""
-    httpx2 = load("httpx2", EXTRA)
+    httpx2 = import_extra("httpx2", EXTRA)
     wrong = AgentError(f"{url.rpartition('@')[2]} is no address of an HTTP server; one is https://host/chat")
     try:
         parts = urlsplit(url)
@@ -43,7 +43,7 @@ class Upstream:
     of others, not to be told."""
 
     def __init__(self, url: str, headers: Mapping[str, str], secrets: tuple[str, ...] = ()) -> None:
-        self._httpx = load("httpx2", EXTRA)
+        self._httpx = import_extra("httpx2", EXTRA)
         self.url = check_url(url)
         self._headers = encoded(headers)
         self._secrets = Secrets((*headers.values(), *secrets))

@@ -5,9 +5,9 @@ from typing import Any, Unpack
 
 from greenroom.agents.adapters.failures import backend_failures
 from greenroom.agents.adapters.instances import Instances
-from greenroom.agents.adapters.recognition import import_with_extra
 from greenroom.agents.adapters.settings import AgentSettings
 from greenroom.agents.adapters.tools import serving
+from greenroom.agents.extras import import_extra
 from greenroom.sdk import Agent, Reply, Turn
 
 _YES = frozenset({"y", "yes", "yes.", "ok", "okay", "sure", "confirm", "confirmed", "approve", "approved", "true"})
@@ -29,7 +29,7 @@ class AdkAgent(Agent):
         speaks: Collection[str] | None = None,
         **settings: Unpack[AgentSettings],
     ) -> None:
-        self._stage: Any = import_with_extra("greenroom.agents.adapters.adk.stage", "adk")
+        self._stage: Any = import_extra("greenroom.agents.adapters.adk.stage", "adk")
         self._instances: Instances[Any] = Instances(target, self._stage.copied, factory=factory)
         app = self._stage.as_app(self._instances.pristine)
         super().__init__(name or app.name, tools=self._stage.tools_of(app.root_agent), **settings)

@@ -5,8 +5,8 @@ from typing import Any
 
 from greenroom.agents.adapters.failures import backend_failures
 from greenroom.agents.adapters.instances import Instances
-from greenroom.agents.adapters.recognition import import_with_extra
 from greenroom.agents.adapters.tools import serving
+from greenroom.agents.extras import import_extra
 from greenroom.sdk import Agent, AgentError, Reply, Turn
 
 REFUSAL = "I am sorry, I cannot help with that."
@@ -35,7 +35,7 @@ class AgnoAgent(Agent):
         refusal: str = REFUSAL,
         **parts: Any,
     ) -> None:
-        self._running: Any = import_with_extra("greenroom.agents.adapters.agno.running", "agno")
+        self._running: Any = import_extra("greenroom.agents.adapters.agno.running", "agno")
         self._instances: Instances[Any] = Instances(target, lambda one: one, factory=factory)
         first = self._instances.pristine
         self._known = self._running.KnownTools(first)

@@ -5,9 +5,9 @@ from typing import Any, Unpack
 from greenroom.agents.adapters.failures import backend_failures
 from greenroom.agents.adapters.instances import Instances
 from greenroom.agents.adapters.langgraph.shape import Shape
-from greenroom.agents.adapters.recognition import import_with_extra
 from greenroom.agents.adapters.settings import AgentSettings
 from greenroom.agents.adapters.tools import serving
+from greenroom.agents.extras import import_extra
 from greenroom.sdk import Agent, AgentError, Reply, Turn
 
 
@@ -26,7 +26,7 @@ class LangGraphAgent(Agent):
         shape: Shape = Shape(),  # noqa: B008  # it cannot be changed
         **settings: Unpack[AgentSettings],
     ) -> None:
-        self._stage: Any = import_with_extra("greenroom.agents.adapters.langgraph.stage", "langgraph")
+        self._stage: Any = import_extra("greenroom.agents.adapters.langgraph.stage", "langgraph")
         staged = self._stage.staged
         target = (lambda: staged(graph())) if factory else staged(graph)
         self._instances: Instances[Any] = Instances(target, self._stage.copied, factory=factory)

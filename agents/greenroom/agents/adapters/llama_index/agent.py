@@ -5,9 +5,9 @@ from typing import Any, Unpack
 
 from greenroom.agents.adapters.failures import backend_failures
 from greenroom.agents.adapters.instances import Instances
-from greenroom.agents.adapters.recognition import import_with_extra
 from greenroom.agents.adapters.settings import AgentSettings
 from greenroom.agents.adapters.tools import serving
+from greenroom.agents.extras import import_extra
 from greenroom.sdk import Agent, Reply, Turn
 
 
@@ -27,7 +27,7 @@ class LlamaIndexAgent(Agent):
         memory: Callable[[], Any] | None = None,
         **settings: Unpack[AgentSettings],
     ) -> None:
-        self._stage: Any = import_with_extra("greenroom.agents.adapters.llama_index.stage", "llama-index")
+        self._stage: Any = import_extra("greenroom.agents.adapters.llama_index.stage", "llama-index")
         prepared = self._stage.prepared
         ours = (lambda: prepared(target())) if factory else prepared(target)
         self._instances: Instances[Any] = Instances(ours, self._stage.copied, factory=factory)

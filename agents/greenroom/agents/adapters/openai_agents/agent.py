@@ -12,8 +12,8 @@ from greenroom.agents.adapters.memory import Memory
 from greenroom.agents.adapters.openai_agents.company import Company, ToolFronts
 from greenroom.agents.adapters.openai_agents.history import Item, context_items, items_of, said
 from greenroom.agents.adapters.openai_agents.telling import Telling
-from greenroom.agents.adapters.recognition import import_with_extra
 from greenroom.agents.adapters.tools import as_json, serving
+from greenroom.agents.extras import import_extra
 from greenroom.sdk import Agent, AgentError, AgentUnavailable, Reply, Turn, Usage
 
 REFUSAL = "I am sorry, I cannot help with that."
@@ -42,7 +42,7 @@ class OpenAIAgentsAgent(Agent):
         refusal: str = REFUSAL,
         **parts: Any,
     ) -> None:
-        import_with_extra("agents.run", "openai-agents")
+        import_extra("agents.run", "openai-agents")
         sdk: Any = importlib.import_module("agents")
         instances: Instances[Any] = Instances(target, lambda agent: agent, factory=factory)
         fronts = ToolFronts(sdk)

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from greenroom.agents.adapters.instances import Instances
-from greenroom.agents.adapters.recognition import import_with_extra
 from greenroom.agents.adapters.tools import serving
+from greenroom.agents.extras import import_extra
 from greenroom.sdk import Agent, AgentError, Reply, Turn
 
 _RUN = frozenset({"metadata", "model", "model_settings", "retries", "usage_limits"})
@@ -30,7 +30,7 @@ class PydanticAIAgent(Agent):
         run: Mapping[str, Any] | None = None,
         **parts: Any,
     ) -> None:
-        self._running: Any = import_with_extra("greenroom.agents.adapters.pydantic_ai.running", "pydantic-ai")
+        self._running: Any = import_extra("greenroom.agents.adapters.pydantic_ai.running", "pydantic-ai")
         # Nothing of an agent changes in a run: its toolsets make what they keep anew for each.
         self._instances: Instances[Any] = Instances(target, lambda agent: agent, factory=factory)
         first = self._instances.pristine
