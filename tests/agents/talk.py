@@ -87,11 +87,11 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 @asynccontextmanager
-async def talking(agent: Agent, limits: Limits | None = None) -> AsyncIterator[Talk]:
+async def talking(agent: Agent, limits: Limits | None = None, *, memory: bool = False) -> AsyncIterator[Talk]:
     """A core in memory that serves the agent to one session."""
     limits = limits or Limits()
     store = MemoryStore()
-    core = Core(Agents([Served(agent, "agent", limits)]), store, limits)
+    core = Core(Agents([Served(agent, "agent", limits, memory=memory)]), store, limits)
     await core.start()
     try:
         yield Talk(core, store)

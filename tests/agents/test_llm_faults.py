@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from llm_talk import Talk, Told, agent_of, talking
+from llm_talk import agent_of
 from pydantic_ai.messages import ModelResponse, TextPart
 from pydantic_ai.models.function import FunctionModel
 from stub_model import (
@@ -22,6 +22,7 @@ from stub_model import (
     says,
     stalls,
 )
+from talk import Talk, Told, talking
 
 from greenroom.agents.llm import Endpoint, LlmAgent, LlmOptions
 from greenroom.core.errors import AgentDown, GreenroomError, LimitExceeded, TurnTimeout

@@ -3,8 +3,9 @@
 import json
 
 import pytest
-from llm_talk import QUICK, talking
+from llm_talk import QUICK
 from stub_model import Answer, StubModel, fails
+from talk import talking
 
 from greenroom.agents.llm import LlmAgent, LlmOptions
 from greenroom.core.errors import AgentDown

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from llm_talk import Told, agent_of, talking
+from llm_talk import agent_of
 from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart
 from pydantic_ai.models.function import AgentInfo, FunctionModel
 from stub_model import StubModel, calls, calls_all, says
+from talk import Told, talking
 
 from greenroom.agents.llm import LlmAgent
 from greenroom.core.records import Message

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from llm_talk import talking
 from stub_model import StubModel, calls, says
+from talk import talking
 
 from greenroom.agents.llm import Endpoint, LlmAgent, LlmOptions, read_llm
 from greenroom.sdk import AgentError

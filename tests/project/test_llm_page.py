@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from llm_talk import talking
 from stub_model import StubModel, calls, fails, says
+from talk import talking
 from walked_page import serving, walk
 
 from greenroom.agents.llm.agent import AgentParts
