@@ -1,5 +1,7 @@
 """A real `greenroom …` in a folder of its own: started, awaited, asked, stopped. Every wait is bounded."""
 
+import contextlib
+import io
 import os
 import selectors
 import signal
@@ -12,6 +14,9 @@ from typing import Any
 
 import httpx2
 import psutil
+import pytest
+
+from greenroom.cli.main import main
 
 PATIENCE = 30.0
 """Seconds; for a machine that is busy with other tests."""
@@ -68,6 +73,35 @@ def run(folder: Path, *arguments: str, **settings: str) -> "subprocess.Completed
         stdin=subprocess.DEVNULL,
         check=False,
     )
+
+
+def run_here(folder: Path, *arguments: str, **settings: str) -> "subprocess.CompletedProcess[str]":
+    """The same in this process, for a command that serves nothing: a process takes a second to start."""
+    modules, path = set(sys.modules), list(sys.path)
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        patch.chdir(folder)
+        patch.setattr(sys, "argv", ["greenroom", *arguments])
+        for name in os.environ.keys() - environment().keys():
+            patch.delenv(name)
+        for name, value in settings.items():
+            patch.setenv(name, value)
+        try:
+            main()
+            code = 0
+        except SystemExit as end:
+            code = int(end.code or 0)
+        finally:
+            sys.path[:] = path
+            for name in set(sys.modules) - modules:
+                if str(getattr(sys.modules[name], "__file__", "")).startswith(str(folder)):
+                    del sys.modules[name]
+    said, complained = (file.buffer.getvalue().decode() for file in (out, err))
+    return subprocess.CompletedProcess(list(arguments), code, said, complained)
 
 
 class Sandbox:

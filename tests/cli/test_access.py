@@ -8,7 +8,7 @@ import grpc
 import httpx2
 import pytest
 import trustme
-from running_sandbox import PATIENCE, Sandbox, run
+from running_sandbox import PATIENCE, Sandbox, run_here
 
 from greenroom.cli.keys import hashed
 from greenroom.v1 import agent_pb2, agent_pb2_grpc, session_pb2, session_pb2_grpc
@@ -66,7 +66,7 @@ def test_without_keys_a_foreign_host_name_is_told_how_to_make_one(tmp_path: Path
 
 
 def test_a_key_made_by_the_command_works(tmp_path: Path) -> None:
-    made = run(tmp_path, "keys", "create", "usertrace", "--scope", "chat,inspect").stdout.split()
+    made = run_here(tmp_path, "keys", "create", "usertrace", "--scope", "chat,inspect").stdout.split()
     assert made[1] == f"usertrace:chat+inspect:{hashed(made[0])}"
     with Sandbox(tmp_path, *SERVE, GREENROOM_API_KEYS=made[1]) as sandbox:
         assert sandbox.chat("hello", headers=bearer(made[0])).status_code == 200

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx2
 import psutil
 import pytest
-from running_sandbox import AGENT, PATIENCE, Sandbox, command, environment, run, until_gone
+from running_sandbox import AGENT, PATIENCE, Sandbox, command, environment, run, run_here, until_gone
 
 SERVE = ("serve", "counting:agent", "--port", "0", "--grpc-port", "0")
 ONLY = ("--agent", "counting:agent")
@@ -201,10 +201,10 @@ def test_a_folder_that_is_not_there_is_a_wrong_setting(folder: Path) -> None:
 
 def test_check_tells_every_mistake_and_says_so_with_its_exit_code(folder: Path) -> None:
     (folder / "scenarios" / "good.yaml").write_text(REFUND)
-    fine = run(folder, "scenarios", "check", *ONLY)
+    fine = run_here(folder, "scenarios", "check", *ONLY)
     assert (fine.returncode, fine.stdout) == (0, "1 files, 2 scenarios, 0 mistakes\n")
     (folder / "scenarios" / "bad.yaml").write_text("id: bad\ntitel: x\nextends: late_refnd\n")
-    bad = run(folder, "scenarios", "check", *ONLY)
+    bad = run_here(folder, "scenarios", "check", *ONLY)
     assert (bad.returncode, bad.stdout.splitlines()) == (
         1,
         [
@@ -213,7 +213,7 @@ def test_check_tells_every_mistake_and_says_so_with_its_exit_code(folder: Path) 
             "2 files, 2 scenarios, 2 mistakes",
         ],
     )
-    as_json = run(folder, "scenarios", "check", "scenarios", *ONLY, "--json")
+    as_json = run_here(folder, "scenarios", "check", "scenarios", *ONLY, "--json")
     assert (as_json.returncode, json.loads(as_json.stdout)) == (
         1,
         {
@@ -239,27 +239,27 @@ def test_check_tells_every_mistake_and_says_so_with_its_exit_code(folder: Path) 
 
 def test_check_knows_the_tools_of_the_agent_that_is_named(folder: Path) -> None:
     (folder / "scenarios" / "good.yaml").write_text(REFUND)
-    for told in (run(folder, "scenarios", "check"), run(folder, "scenarios", "check", "--agent", "support")):
+    for told in (run_here(folder, "scenarios", "check"), run_here(folder, "scenarios", "check", "--agent", "support")):
         assert told.returncode == 1
         assert "tools.count: the agent has no such tool; its tools: order_lookup, " in told.stdout
-    assert run(folder, "scenarios", "check", GREENROOM_AGENT="counting:agent").returncode == 0
-    assert run(folder, "scenarios", "check", "--agent", "counting:nobody").returncode == 2
+    assert run_here(folder, "scenarios", "check", GREENROOM_AGENT="counting:agent").returncode == 0
+    assert run_here(folder, "scenarios", "check", "--agent", "counting:nobody").returncode == 2
 
 
 def test_check_refuses_a_folder_that_is_not_there(folder: Path) -> None:
-    refused = run(folder, "scenarios", "check", "scenarois", *ONLY)
+    refused = run_here(folder, "scenarios", "check", "scenarois", *ONLY)
     assert (refused.returncode, "there is no such folder" in refused.stderr) == (2, True)
 
 
 def test_a_list_is_plain_lines_off_a_terminal(folder: Path) -> None:
     (folder / "scenarios" / "good.yaml").write_text(REFUND)
-    lines = [line.split("\t") for line in run(folder, "scenarios", "list", *ONLY).stdout.splitlines()]
+    lines = [line.split("\t") for line in run_here(folder, "scenarios", "list", *ONLY).stdout.splitlines()]
     assert lines == [
         ["id", "title", "extends", "scripts", "file"],
         ["default", "-", "-", "-", "-"],
         ["late_refund", "Counting fails until the second try", "-", "count", "scenarios/good.yaml"],
     ]
-    as_json = run(folder, "scenarios", "list", *ONLY, "--json").stdout.splitlines()
+    as_json = run_here(folder, "scenarios", "list", *ONLY, "--json").stdout.splitlines()
     assert [json.loads(line)["id"] for line in as_json] == ["default", "late_refund"]
 
 
@@ -268,7 +268,7 @@ def test_show_tells_where_each_part_comes_from(folder: Path) -> None:
     (folder / "scenarios" / "b.yaml").write_text(
         "id: later\nextends: late_refund\nclock: {start: 2025-01-01T00:00:00Z}\n"
     )
-    shown = run(folder, "scenarios", "show", "later", *ONLY)
+    shown = run_here(folder, "scenarios", "show", "later", *ONLY)
     assert shown.returncode == 0, shown.stderr
     lines = [line.split(maxsplit=1) for line in shown.stdout.splitlines()]
     world = dict(lines[:3] + lines[4:])
@@ -290,7 +290,7 @@ def test_show_tells_where_each_part_comes_from(folder: Path) -> None:
 
 def test_show_as_json_holds_all_of_it(folder: Path) -> None:
     (folder / "scenarios" / "a.yaml").write_text(REFUND)
-    document = json.loads(run(folder, "scenarios", "show", "late_refund", *ONLY, "--json").stdout)
+    document = json.loads(run_here(folder, "scenarios", "show", "late_refund", *ONLY, "--json").stdout)
     assert document["world"] == {"counters": {"n": 5}}
     assert document["from"]["tools.count"] == "late_refund"
     assert [rule["by"] for rule in document["tools"]["count"]] == [
@@ -301,7 +301,7 @@ def test_show_as_json_holds_all_of_it(folder: Path) -> None:
 
 def test_show_names_the_nearest_to_one_that_there_is_not(folder: Path) -> None:
     (folder / "scenarios" / "a.yaml").write_text(REFUND)
-    missing = run(folder, "scenarios", "show", "late_refnd", *ONLY)
+    missing = run_here(folder, "scenarios", "show", "late_refnd", *ONLY)
     assert (missing.returncode, missing.stderr) == (
         1,
         "greenroom: there is no scenario late_refnd; did you mean late_refund?\n",

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from running_sandbox import PATIENCE, Sandbox, run, until_gone
+from running_sandbox import PATIENCE, Sandbox, run, run_here, until_gone
 
 SERVE = ("serve", "counting:agent", "--port", "0", "--grpc-port", "0")
 
@@ -152,7 +152,7 @@ def test_a_turn_that_does_not_finish_is_given_up_after_the_drain_timeout(tmp_pat
         assert answers[0].json()["error"]["type"] == "overloaded_error"
         pipe.close()
         assert "Traceback" not in sandbox.log()
-    listed = run(tmp_path, "sessions", "list", "--json")
+    listed = run_here(tmp_path, "sessions", "list", "--json")
     assert listed.stdout == ""
 
 

@@ -110,7 +110,7 @@ def explore(url: str, mode: GenerationMode, headers: dict[str, str]) -> None:
         operation = found.ok()
         strategy = operation.as_strategy(generation_mode=mode)
 
-        @settings(max_examples=8, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+        @settings(max_examples=5, deadline=None, database=None, suppress_health_check=list(HealthCheck))
         @given(case=strategy)
         def check(case: schemathesis.Case) -> None:
             case.call_and_validate(headers=headers, checks=CHECKS)

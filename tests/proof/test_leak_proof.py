@@ -81,7 +81,7 @@ def test_an_agent_that_mixes_its_customers_up_is_caught_and_the_way_is_named(mix
 
 
 def test_an_agent_that_tells_all_it_knows_of_its_own_customer_passes(tmp_path: Path) -> None:
-    code, report = proved(tmp_path, "leaky_agents:careful", "--sessions", "30")
+    code, report = proved(tmp_path, "leaky_agents:careful", "--sessions", "20")
     assert (code, report["leaks"], report["failures"], report["skipped"]) == (0, [], [], {})
     for way, seen in report["planted"].items():
         # what was planted did arrive, at least where session and user are named: elsewhere it would have been found
@@ -91,7 +91,7 @@ def test_an_agent_that_tells_all_it_knows_of_its_own_customer_passes(tmp_path: P
 
 def test_the_support_agent_passes(tmp_path: Path) -> None:
     prompts = str(HERE / "support_prompts.json")
-    code, report = proved(tmp_path, "support", "--sessions", "40", "--prompts", prompts)
+    code, report = proved(tmp_path, "support", "--sessions", "30", "--prompts", prompts)
     assert (code, report["leaks"], report["failures"], report["skipped"]) == (0, [], [], {})
     planted = report["planted"]
     assert min(planted[way]["reply"] for way in ("message", "world", "system message", "profile")) >= 20
