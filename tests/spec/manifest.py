@@ -148,7 +148,7 @@ CONTRACT: dict[str, Entry] = {
         "core/test_core_memory::test_nothing_is_known_and_nothing_kept_where_memory_is_off",
         "core/test_core_memory::test_users_namespaces_and_agents_are_kept_apart_and_nobody_has_no_memory",
         "core/test_core_memory::test_what_a_session_knows_is_settled_when_it_begins",
-        "project/test_memory_page::test_the_page_leads_from_nothing_to_its_answer",
+        "project/test_memory_page::test_the_page_leads_from_nothing_to_its_answers",
         "core/test_core_failing_turns::test_a_commit_that_a_stranger_overtook_runs_the_turn_once_more",
         "core/test_core_repeats::test_two_cores_on_one_database_answer_the_same_request_once",
         "core/test_core_repeats::"
