@@ -26,6 +26,8 @@ KINDS = (
     Kind("agents", "Agent", "openai_agents", "OpenAIAgentsAgent"),
     Kind("agno", "Agent", "agno", "AgnoAgent"),
     Kind("agno", "Team", "agno", "AgnoAgent"),
+    Kind("crewai", "Agent", "crewai", "CrewAIAgent"),
+    Kind("crewai", "Crew", "crewai", "CrewAIAgent"),
     Kind("google.adk", "App", "adk", "AdkAgent"),
     Kind("google.adk", "BaseNode", "adk", "AdkAgent"),
     Kind("langgraph", "Pregel", "langgraph", "LangGraphAgent"),
