@@ -1,6 +1,6 @@
 """What an adapter adds to a turn: CPU beside an agent that calls the same framework's object itself, with the same model.
 
-    python -m bench.adapters langgraph adk llama_index openai_agents pydantic_ai agno
+    python -m bench.adapters langgraph adk llama_index openai_agents pydantic_ai agno crewai
 
 Run it where the frameworks are installed (`pip install 'greenroom[adk,langgraph,llama-index]' langchain`, or their own
 extras). Both agents are served by a core in memory and take turns with each other, in sessions of several turns that each
@@ -139,6 +139,19 @@ def agno(cases: Any) -> dict[str, tuple[Any, Ask]]:
     return {"agno": (plain, ask_plain), "agno, db": (remembering, ask_remembering)}
 
 
+def crewai(cases: Any) -> dict[str, tuple[Any, Ask]]:
+    """An agent, and a crew of one. CrewAI blocks, so it is called in a thread."""
+    agent, crew = cases.shop(), cases.crew()
+
+    async def ask_agent(turn: Turn) -> str:
+        return str((await asyncio.to_thread(agent.kickoff, turn.messages.openai())).raw)
+
+    async def ask_crew(turn: Turn) -> str:
+        return str((await asyncio.to_thread(crew.copy().kickoff, {"message": turn.text})).raw)
+
+    return {"crewai, agent": (agent, ask_agent), "crewai, crew": (crew, ask_crew)}
+
+
 def calling(ask: Ask) -> Agent:
     """An agent of one function, which calls the framework."""
     agent = Agent("direct", world={"seen": {}})
@@ -182,6 +195,7 @@ async def main() -> None:
         "openai_agents": openai_agents,
         "pydantic_ai": pydantic_ai,
         "agno": agno,
+        "crewai": crewai,
     }
     print(
         f"{'ms of CPU per turn':26} {'directly':>9} {'adapted':>9} {'added':>9}   of {SESSIONS} sessions, the fastest fifth"
