@@ -282,8 +282,8 @@ def _checked(answer: Any, name: str) -> Reply:
         raise AgentError(f"agent {name} answered with a {type(answer).__name__}, not with a Reply or a str")
     if reply.confidence is not None and not 0 <= reply.confidence <= 1:
         raise AgentError(f"agent {name}: confidence {reply.confidence} is not between 0 and 1")
-    for part in ("evaluation", "metadata"):
-        if not isinstance(said := getattr(reply, part), Mapping | None):
+    for part, said in (("evaluation", reply.evaluation), ("metadata", reply.metadata)):
+        if said is not None and not isinstance(said, Mapping):
             raise AgentError(f"agent {name}: the reply's {part} is a {type(said).__name__}, not a mapping")
     if (used := reply.usage) is not None and not (_is_count(used.prompt_tokens) and _is_count(used.completion_tokens)):
         raise AgentError(f"agent {name}: {used} is no count of tokens")
