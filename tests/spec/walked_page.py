@@ -22,7 +22,7 @@ import typer.testing
 from whole_sandbox import Sandbox, sandbox
 
 from greenroom.cli import serve
-from greenroom.cli.core_process import CoreProcess
+from greenroom.cli.assembly import assemble
 from greenroom.cli.main import app
 from greenroom.cli.sources import load
 from greenroom.core.limits import Limits
@@ -118,8 +118,8 @@ async def serving(folder: Path, arguments: list[str], monkeypatch: pytest.Monkey
         patch.setattr(serve, "serve_both", lambda flags, *, fresh: asked.append(flags))
         done = typer.testing.CliRunner().invoke(app, ["serve", *arguments], catch_exceptions=False)
     assert done.exit_code == 0, done.output
-    process = CoreProcess(load(asked[0]), unix_socket=None)
-    async with sandbox(folder, limits=Limits(), make=lambda store: process._core(store, None)) as served:
+    settings = load(asked[0])
+    async with sandbox(folder, limits=Limits(), make=lambda store: assemble(settings, store)) as served:
         yield served
 
 

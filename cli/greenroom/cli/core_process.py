@@ -2,28 +2,24 @@
 
 import asyncio
 import contextlib
-import dataclasses
 import logging
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from greenroom.cli.agents import load_agents
+from greenroom.cli.assembly import assemble
 from greenroom.cli.exposure import shown
 from greenroom.cli.metrics import serve_metrics
 from greenroom.cli.process import CannotStart, Ready, on_hangup
-from greenroom.cli.scenarios import Reloads, scenario_sources, tell
+from greenroom.cli.scenarios import Reloads
 from greenroom.cli.settings import Settings
 from greenroom.cli.setup import key_ring, set_up_log
-from greenroom.core.agent import Agent, AgentError
-from greenroom.core.agents import Agents
+from greenroom.core.agent import AgentError
 from greenroom.core.core import Core
 from greenroom.core.errors import StoreUnavailable
-from greenroom.core.limits import Limits
 from greenroom.core.ports import Store
 from greenroom.core.rpc.server import CannotListen, CoreServer, Listeners, MutualTls
-from greenroom.core.served import Served
 from greenroom.storage import open_store
 
 if TYPE_CHECKING:
@@ -49,7 +45,7 @@ class CoreProcess:
         keys = key_ring(settings)
         tracing = _tracing() if settings.otel else None
         store = self._store()
-        core = self._core(store, tracing)
+        core = assemble(settings, store, tracing)
         server = CoreServer(
             core,
             self._listeners(),
@@ -94,41 +90,6 @@ class CoreProcess:
             return open_store(self._settings.database_url.get_secret_value())
         except ValueError as problem:
             raise CannotStart(f"database_url: {problem}") from None
-
-    def _core(self, store: Store, tracing: "Tracing | None") -> Core:
-        settings = self._settings
-        limits = Limits(
-            **{
-                field.name: getattr(settings, field.name)
-                for field in dataclasses.fields(Limits)
-                if hasattr(settings, field.name)
-            }
-        )
-        served = [self._served(agent, id, limits) for id, agent in load_agents(settings).items()]
-        agents = Agents(served, strict=settings.agents_strict)
-        tell(agents)
-        return Core(
-            agents,
-            store,
-            limits,
-            replace_existing_users=settings.users_existing == "replace",
-            evaluation_keys=settings.evaluation_keys,
-            tracer=tracing,
-        )
-
-    def _served(self, agent: Agent, id: str, limits: Limits) -> Served:
-        settings = self._settings
-        try:
-            return Served(
-                agent,
-                id,
-                limits,
-                scenario_sources(settings),
-                strict=settings.scenarios_strict,
-                memory=settings.user_memory,
-            )
-        except AgentError as problem:
-            raise CannotStart(f"agent {id}: {problem}") from None
 
     def _listeners(self) -> Listeners:
         settings = self._settings

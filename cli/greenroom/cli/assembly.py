@@ -1,0 +1,40 @@
+"""From settings to a core: its agents with their scenarios, and its bounds. It knows no gRPC."""
+
+import dataclasses
+
+from greenroom.cli.agents import load_agents
+from greenroom.cli.process import CannotStart
+from greenroom.cli.scenarios import scenario_sources, tell
+from greenroom.cli.settings import Settings
+from greenroom.core.agent import Agent, AgentError
+from greenroom.core.agents import Agents
+from greenroom.core.core import Core
+from greenroom.core.limits import Limits
+from greenroom.core.ports import Store
+from greenroom.core.served import Served
+from greenroom.core.tracing import Tracer
+
+
+def assemble(settings: Settings, store: Store, tracer: Tracer | None = None) -> Core:
+    """The core that these settings ask for, not yet started; the log says what its scenarios are. Raises `CannotStart`."""
+    named = {field.name for field in dataclasses.fields(Limits)}
+    limits = Limits(**{name: getattr(settings, name) for name in named if hasattr(settings, name)})
+    served = [_served(agent, id, limits, settings) for id, agent in load_agents(settings).items()]
+    agents = Agents(served, strict=settings.agents_strict)
+    tell(agents)
+    return Core(
+        agents,
+        store,
+        limits,
+        replace_existing_users=settings.users_existing == "replace",
+        evaluation_keys=settings.evaluation_keys,
+        tracer=tracer,
+    )
+
+
+def _served(agent: Agent, id: str, limits: Limits, settings: Settings) -> Served:
+    sources, strict = scenario_sources(settings), settings.scenarios_strict
+    try:
+        return Served(agent, id, limits, sources, strict=strict, memory=settings.user_memory)
+    except AgentError as problem:
+        raise CannotStart(f"agent {id}: {problem}") from None
