@@ -8,6 +8,7 @@ COPY constraints.txt ./
 COPY pyproject.toml README.md LICENSE ./
 COPY proto proto
 COPY core core
+COPY tools tools
 COPY agents agents
 COPY storage storage
 COPY edge edge

@@ -203,8 +203,6 @@ async def told(core: Running, sid: str) -> tuple[Any, ...]:
 
 
 async def test_the_same_session_and_messages_come_out_the_same_on_another_database(tmp_path: Path) -> None:
-    agent = Agent("dreaming", world={"dreams": {}})
-
     @tool
     async def dream(world: World, turn: Turn, about: str) -> dict[str, str]:
         """Makes something up."""
@@ -212,7 +210,7 @@ async def test_the_same_session_and_messages_come_out_the_same_on_another_databa
         world["dreams"][turn.ids.new("dream")] = record
         return record
 
-    agent.tools = (dream,)
+    agent = Agent("dreaming", tools=[dream], world={"dreams": {}})
 
     @agent.reply
     async def reply(turn: Turn) -> str:

@@ -217,7 +217,7 @@ async def test_what_a_failing_tool_wrote_is_undone_and_the_turn_goes_on(serve: S
 
 
 async def test_a_tool_still_running_when_its_agent_returns_changes_nothing(serve: Serve) -> None:
-    agent, tasks = counting(), list[asyncio.Task[Any]]()
+    tasks = list[asyncio.Task[Any]]()
 
     @tool
     async def begin(world: World) -> None:
@@ -225,7 +225,7 @@ async def test_a_tool_still_running_when_its_agent_returns_changes_nothing(serve
         world["counters"]["a"]["n"] = 50
         await asyncio.Event().wait()
 
-    agent.tools = (*agent.tools, begin)
+    agent = Agent("counting", tools=[add, begin], world=WORLD)
 
     @agent.reply
     async def reply(turn: Turn) -> str:

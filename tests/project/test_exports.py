@@ -21,6 +21,7 @@ EXPORTS = {
         "Tool",
         "ToolError",
         "ToolFailed",
+        "ToolSource",
         "Turn",
         "Usage",
         "User",

@@ -1,15 +1,11 @@
 """Agents that are described by a file: TOML or YAML with one table, whose name says of what kind they are."""
 
-import difflib
-import importlib
-import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from greenroom.sdk import Agent, AgentError
+from greenroom.tools.documents import each_line_of, read_document, reader_of
 
 KINDS = {
     "router": "greenroom.agents.router.table:read_router",
@@ -20,33 +16,21 @@ KINDS = {
     "command": "greenroom.agents.remote.table:read_command",
 }
 """What reads a table, imported when one is met: it takes the table and the file's folder."""
-SUFFIXES = (".toml", ".yaml", ".yml")
 
 
 def read_agent_file(path: Path) -> Agent:
     """The agent that a file describes; paths in it are relative to it. Raises `AgentError` that names the file."""
     kind, settings = _one_table(path)
-    if kind not in KINDS:
-        near = difflib.get_close_matches(kind, KINDS, n=1)
-        hint = f"did you mean [{near[0]}]?" if near else f"there are {', '.join(f'[{known}]' for known in KINDS)}"
-        raise AgentError(f"{path}: there is no kind of agent [{kind}]; {hint}")
-    module, _, function = KINDS[kind].partition(":")
-    read: Callable[[Mapping[str, Any], Path], Agent] = getattr(importlib.import_module(module), function)
+    read = reader_of(kind, KINDS, f"{path}: there is no kind of agent")
     try:
-        return read(settings, path.absolute().parent)
+        agent: Agent = read(settings, path.absolute().parent)
     except AgentError as problem:
-        raise AgentError("\n".join(f"{path}: {line}" for line in str(problem).splitlines())) from None
+        raise AgentError(each_line_of(path, problem)) from None
+    return agent
 
 
 def _one_table(path: Path) -> tuple[str, Mapping[str, Any]]:
-    try:
-        text = path.read_text(encoding="utf-8")
-        document = tomllib.loads(text) if path.suffix == ".toml" else yaml.safe_load(text)
-    except OSError as problem:
-        raise AgentError(f"cannot read {path}: {problem.strerror}") from None
-    except (ValueError, yaml.YAMLError) as problem:
-        kind = "TOML" if path.suffix == ".toml" else "YAML"
-        raise AgentError(f"{path} is not valid {kind}: {problem}") from None
+    document = read_document(path)
     if not isinstance(document, dict) or len(document) != 1 or not _is_table(*document.items()):
         found = ", ".join(map(str, document)) if isinstance(document, dict) else type(document).__name__
         raise AgentError(

@@ -11,8 +11,9 @@ from types import ModuleType
 from typing import Any
 
 from greenroom.agents.adapters import adapt
-from greenroom.agents.agent_file import SUFFIXES, read_agent_file
+from greenroom.agents.agent_file import read_agent_file
 from greenroom.sdk import Agent, AgentError, Reply, Turn, as_agent, delegate
+from greenroom.tools.documents import SUFFIXES
 
 logger = logging.getLogger(__name__)
 
@@ -51,11 +52,14 @@ def agent_of(target: Any, name: str, *, factory: bool = False) -> Agent:
 def _made_each_turn(make: Callable[[], Any], name: str) -> Agent:
     """What is known of all that it makes is read off the first one, on which no turn runs."""
     first = as_agent(make(), name)
+    brought = first.rack.sources
 
     async def reply(turn: Turn) -> Reply:
         agent = as_agent(make(), name)
         if agent is first:
             raise AgentError(f"{name} makes the same agent again and again; name that agent, without --factory")
+        for source in first.rack.sources[len(brought) :]:  # those that were added to it
+            agent.add_tools(source)
         await agent.startup()
         try:
             return await delegate(turn, agent)

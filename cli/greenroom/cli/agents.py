@@ -8,6 +8,8 @@ from greenroom.agents.named import agent_named
 from greenroom.cli.process import CannotStart
 from greenroom.cli.settings import Settings, flag_of
 from greenroom.core.agent import Agent, AgentError
+from greenroom.core.tool_source import ToolSource
+from greenroom.tools.tools_file import read_tools_file
 
 _NAMED = re.compile(r"([A-Za-z0-9_.-]+)=(.+)")
 _ODDLY_NAMED = re.compile(r"([^:/=]*)=")
@@ -27,7 +29,18 @@ def load_agents(settings: Settings) -> Mapping[str, Agent]:
         if id in loaded:
             raise CannotStart(f"agent {id}: two agents have this name")
         loaded[id] = load_agent(name, settings)
+    for source in tool_sources(settings):
+        for agent in loaded.values():
+            agent.add_tools(source)
     return loaded
+
+
+def tool_sources(settings: Settings) -> list[ToolSource]:
+    """What the tools file describes; all agents have them. Raises `CannotStart` with every mistake in it."""
+    try:
+        return [] if settings.tools_file is None else read_tools_file(settings.tools_file)
+    except AgentError as problem:
+        raise CannotStart(str(problem)) from None
 
 
 def agent_id(name: str) -> str:

@@ -90,7 +90,7 @@ def show_schema() -> None:
 
 
 def _load(agent: str, flags: dict[str, Any]) -> "Loaded":
-    from greenroom.cli.agents import agent_id, load_agent  # noqa: PLC0415
+    from greenroom.cli.agents import agent_id, load_agent, tool_sources  # noqa: PLC0415
     from greenroom.cli.scenarios import scenario_sources  # noqa: PLC0415
     from greenroom.core.agent import AgentError  # noqa: PLC0415
     from greenroom.core.scenario_files.load import load_scenarios  # noqa: PLC0415
@@ -99,6 +99,8 @@ def _load(agent: str, flags: dict[str, Any]) -> "Loaded":
     settings = load({**flags, **({"agent": agent} if agent else {})})
     name = settings.agent[0]
     found = load_agent(name, settings)
+    for source in tool_sources(settings):
+        found.add_tools(source)
     try:
         check_tools(found)
         return load_scenarios(found, scenario_sources(settings), agent_id(name))

@@ -75,6 +75,10 @@ class Settings(BaseSettings):
         SecretStr(""), description="Key for an OpenAI-compatible endpoint. Unset: `OPENAI_API_KEY`."
     )
 
+    tools_file: Annotated[Path | None, Row(takes=("serve", "core", "scenarios"))] = Field(
+        None, description="File that says which tools from elsewhere the agents have, beside their own (docs/tools.md)."
+    )
+
     host: Annotated[str, _SERVE_EDGE] = Field("127.0.0.1", description="Address for HTTP.")
     port: Annotated[Port, _SERVE_EDGE] = Field(
         8000, description="Port for HTTP; 0 picks a free one. `PORT` serves too."
@@ -247,7 +251,9 @@ class Settings(BaseSettings):
             raise ValueError(f"{', '.join(unknown)}: cannot be derived; there are {', '.join(DERIVED)}, or `none`")
         return value
 
-    @field_validator("upstream_request", "tls_cert", "tls_key", "core_tls_ca", "core_tls_cert", "core_tls_key")
+    @field_validator(
+        "upstream_request", "tools_file", "tls_cert", "tls_key", "core_tls_ca", "core_tls_cert", "core_tls_key"
+    )
     @classmethod
     def _file_exists(cls, value: Path | None) -> Path | None:
         return _readable(value)

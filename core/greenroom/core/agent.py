@@ -18,6 +18,8 @@ import yaml
 from greenroom.core.chance import STORY_START
 from greenroom.core.overlay import Seed
 from greenroom.core.plain import well_formed
+from greenroom.core.tool_rack import ToolRack
+from greenroom.core.tool_source import ToolSource
 from greenroom.core.tools import Tool, tools_in
 from greenroom.core.turn import Turn
 
@@ -82,9 +84,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 class Agent:
     """A chat agent.
 
-    `tools` are `@tool` functions. `world` is the data they work on: a mapping, or the path of a JSON or YAML file (looked
-    for beside the module that makes the agent, then in the current folder), or a function that gives the mapping whenever
-    worlds are read; every session gets its own. `instructions`
+    `tools` are `@tool` functions, and sources of tools that come from elsewhere. `world` is the data they work on: a mapping,
+    or the path of a JSON or YAML file (looked for beside the module that makes the agent, then in the current folder), or a
+    function that gives the mapping whenever worlds are read; every session gets its own. `instructions`
     are for agents that ask a model. `story_start` is the world's time at a session's first turn. `scenarios` is a folder
     of scenario files that come with the agent (looked for as `world` is).
     """
@@ -93,17 +95,18 @@ class Agent:
         self,
         name: str,
         *,
-        tools: Sequence[Tool[..., Any]] = (),
+        tools: Sequence[Tool[..., Any] | ToolSource] = (),
         world: Mapping[str, Any] | str | Path | Callable[[], Mapping[str, Any]] | None = None,
         instructions: str = "",
         story_start: datetime = STORY_START,
         scenarios: str | Path | None = None,
     ) -> None:
         for item in tools:
-            if not isinstance(item, Tool):
+            if not isinstance(item, Tool | ToolSource):
                 raise AgentError(f"agent {name}: {item!r} is no tool; put @tool on the function")
         self.name = name
-        self.tools = tuple(tools)
+        self.rack = ToolRack(tools)
+        """Its own tools, and where others come from."""
         self.instructions = instructions
         self.story_start = story_start
         self._world = world
@@ -115,6 +118,15 @@ class Agent:
         self._startup: list[Callable[[], Any]] = []
         self._shutdown: list[Callable[[], Any]] = []
         self._health: list[Callable[[], str]] = []
+
+    @property
+    def tools(self) -> tuple[Tool[..., Any], ...]:
+        """Its tools as they are now: its own, then those of each source."""
+        return self.rack.now
+
+    def add_tools(self, source: ToolSource) -> None:
+        """One more source of tools, before the agent is started."""
+        self.rack.add(source)
 
     def reply(self, function: F) -> F:
         """Registers the function that replies: `def`, `async def` or an async generator of text, taking the `Turn`."""
@@ -139,8 +151,12 @@ class Agent:
         return function
 
     def problem(self) -> str:
-        """What is wrong now; "" for nothing."""
-        return "; ".join(text for function in self._health if (text := function()))
+        """What is wrong now, with its tools' sources too; "" for nothing."""
+        return "; ".join(dict.fromkeys(self.problems()))
+
+    def problems(self) -> list[str]:
+        """Each for itself."""
+        return [*(text for function in self._health if (text := function())), *self.rack.problems()]
 
     @property
     def description(self) -> str:
@@ -181,10 +197,19 @@ class Agent:
         return folder
 
     async def startup(self) -> None:
-        await _run_all(self._startup)
+        """Starts its sources of tools, then what was registered. Raises what one of them raises; then none is left open."""
+        await self.rack.enter()
+        try:
+            await _run_all(self._startup)
+        except BaseException:
+            await self.rack.leave()
+            raise
 
     async def shutdown(self) -> None:
-        await _run_all(reversed(self._shutdown))
+        try:
+            await _run_all(reversed(self._shutdown))
+        finally:
+            await self.rack.leave()
 
 
 def _home_of(agent: Agent) -> Path:

@@ -63,7 +63,7 @@ class Served:
         if limits.agent_concurrency is not None:
             self.places = Capacity(replace(limits, max_in_flight=limits.agent_concurrency))
         tokens: dict[str, Turn] = {}
-        self.backstage = Backstage(agent.tools, limits, self._tool_executor, tokens)
+        self.backstage = Backstage(agent.rack, limits, self._tool_executor, tokens)
         self._problem = ""
         self._older: OrderedDict[str, Scenario] = OrderedDict()
         """Scenarios as files of earlier times had them, for sessions that still run in them."""
@@ -72,6 +72,12 @@ class Served:
         """Stores the scenarios with their starting worlds and runs the agent's start-up functions."""
         await _store(self.scenarios, store)
         await self.agent.startup()
+        if self.agent.rack.sources:
+            try:
+                self.loaded = await self.read_again(store)  # the names of tools are checked once they are known
+            except BaseException:
+                await self.agent.shutdown()
+                raise
 
     @property
     def scenarios(self) -> Scenarios:
@@ -135,9 +141,9 @@ class Served:
 
 
 def check_tools(agent: Agent) -> None:
-    """Says now, not at the first call, that a tool cannot be called."""
+    """Says now, not at the first call, that a tool of its own cannot be called."""
     names: set[str] = set()
-    for tool in agent.tools:
+    for tool in agent.rack.own:
         if tool.name in names:
             raise AgentError(f"agent {agent.name}: two tools are named {tool.name!r}")
         names.add(tool.name)

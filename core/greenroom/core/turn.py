@@ -28,6 +28,7 @@ from greenroom.core.plain import size_of, to_json
 from greenroom.core.records import Message, TurnRecord
 from greenroom.core.schema import Injectable
 from greenroom.core.script import TurnScript
+from greenroom.core.tool_rack import ToolRack
 from greenroom.core.toolbox import OutsideCall, Toolbox
 from greenroom.core.tools import Tool, ToolFailed, User
 from greenroom.core.tracing import AgentSpan
@@ -77,7 +78,7 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 class Backstage:
     """What the turns of one agent share."""
 
-    tools: Sequence[Tool[..., Any]]
+    tools: ToolRack
     limits: Limits
     executor: ThreadPoolExecutor
     tokens: dict[str, "Turn"]
@@ -123,7 +124,7 @@ class Turn(Injectable):
         self._acting: object = None
         self.said: list[str] = []
         self._said_bytes = 0
-        self.toolbox = Toolbox(backstage.tools, self, backstage.executor)
+        self.toolbox = Toolbox(backstage.tools.now, self, backstage.executor)
         self._tokens = backstage.tokens
         self._outside: Token[Writer | None] | None = WRITER.set(scene.world.ledger.own)
         self._loop = asyncio.get_running_loop()

@@ -20,6 +20,7 @@ from greenroom.core.conversation import Conversation
 from greenroom.core.notes import EarlierSession, Fact
 from greenroom.core.plain import WorldError
 from greenroom.core.records import Message
+from greenroom.core.tool_source import ToolSource
 from greenroom.core.toolbox import OutsideCall
 from greenroom.core.tools import Call, Tool, ToolError, ToolFailed, User, tool
 from greenroom.core.turn import Turn
@@ -40,6 +41,7 @@ __all__ = [
     "Tool",
     "ToolError",
     "ToolFailed",
+    "ToolSource",
     "Turn",
     "Usage",
     "User",

@@ -14,9 +14,9 @@ from greenroom.agents.adapters.recognition import Kind
 from greenroom.agents.adapters.speech import Speech
 from greenroom.agents.adapters.tokens import Tokens
 from greenroom.agents.adapters.tools import Scripted, as_json, framework_tool, run_in_turn
-from greenroom.agents.extras import import_extra
 from greenroom.sdk import Agent, AgentError, Reply, ToolFailed, Turn, Usage
 from greenroom.sdk.testing import play
+from greenroom.tools.extras import import_extra
 
 SCHEMA = {"type": "object", "properties": {"order_id": {"type": "string"}}}
 
@@ -130,9 +130,8 @@ async def test_a_frameworks_code_finds_the_turn_and_its_world_and_none_outside_o
         current_turn().world["orders"]["1"]["stamped"] = True
         return "stamped"
 
-    agent = Agent("stamps", world={"orders": {"1": {}}})
     tool = framework_tool("stamp", stamp, description="", parameters={})
-    agent.tools = (tool,)
+    agent = Agent("stamps", tools=[tool], world={"orders": {"1": {}}})
 
     @agent.reply
     async def reply(turn: Turn) -> Reply:

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from greenroom.agents.extras import import_extra
 from greenroom.agents.http.template import EXTRA
 from greenroom.sdk import AgentError, Reply, Turn
+from greenroom.tools.extras import import_extra
 
 _NAMES = ("name", "tool", "tool_name", "action", "type")
 _ARGUMENTS = ("arguments", "args", "parameters", "params", "input")

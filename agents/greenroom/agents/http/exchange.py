@@ -9,9 +9,9 @@ from time import time
 from typing import Any
 
 from greenroom.agents.breaker import BackendFailed
-from greenroom.agents.extras import import_extra
 from greenroom.agents.http.template import EXTRA
 from greenroom.sdk import AgentError, AgentUnavailable
+from greenroom.tools.extras import import_extra
 
 DONE = "[DONE]"
 """What ends a stream of OpenAI's."""

@@ -10,8 +10,8 @@ from pydantic import Field
 from greenroom.agents.http.agent import HttpAgent
 from greenroom.agents.http.answer import AnswerPaths
 from greenroom.agents.http.openai_agent import OpenAiAgent
-from greenroom.agents.tables import Table, read_table
 from greenroom.sdk import AgentError
+from greenroom.tools.tables import Table, read_table
 
 
 class HttpTable(Table):

@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from greenroom.agents.extras import import_extra
 from greenroom.sdk import AgentError, Turn
+from greenroom.tools.extras import import_extra
 
 EXTRA = "http"
 DEFAULT = (

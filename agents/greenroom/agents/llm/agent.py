@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 from pydantic import ValidationError
 
 from greenroom.agents.llm.options import Endpoint, LlmOptions
-from greenroom.sdk import Agent, AgentError, Reply, Tool, Turn
+from greenroom.sdk import Agent, AgentError, Reply, Tool, ToolSource, Turn
 
 if TYPE_CHECKING:
     from pydantic_ai.models import Model
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class AgentParts(TypedDict, total=False):
     """What any agent has: see `Agent`."""
 
-    tools: Sequence[Tool[..., Any]]
+    tools: Sequence[Tool[..., Any] | ToolSource]
     world: Mapping[str, Any] | str | Path | None
     instructions: str
     story_start: datetime

@@ -64,7 +64,9 @@ class Answering:
         return self._reply(turn, asking, course, response)
 
     def _request(self, course: "_Course", settings: Mapping[str, Any], turn: Turn, *, last: bool) -> Request:
-        parameters = self._parameters if turn.toolbox.tools is self._tools else _parameters(turn.toolbox.tools)
+        if turn.toolbox.tools is not self._tools:
+            self._tools, self._parameters = turn.toolbox.tools, _parameters(turn.toolbox.tools)
+        parameters = self._parameters
         if last and parameters.function_tools:
             settings = {**settings, "tool_choice": "none"}
         return Request(course.messages, settings, parameters)

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from greenroom.agents.tables import Table
+from greenroom.tools.tables import Table
 
 
 def _model_name(given: str) -> str:

@@ -8,8 +8,8 @@ from greenroom.agents.knowledge import read_knowledge
 from greenroom.agents.llm.agent import LlmAgent
 from greenroom.agents.llm.options import Address, LlmOptions, ModelName
 from greenroom.agents.named_tools import named_tools
-from greenroom.agents.tables import read_table
 from greenroom.sdk import AgentError
+from greenroom.tools.tables import read_table
 
 
 class _Table(LlmOptions):

@@ -9,7 +9,7 @@ from pydantic import Field
 from greenroom.agents.named_tools import named_tools
 from greenroom.agents.remote.command.agent import CommandAgent
 from greenroom.agents.remote.rpc.agent import GrpcAgent
-from greenroom.agents.tables import Table, read_table
+from greenroom.tools.tables import Table, read_table
 
 
 class GrpcTable(Table):

@@ -9,7 +9,7 @@ from typing import Any
 
 from greenroom.agents.named import agent_of
 from greenroom.agents.router.routes import Choice, Examples, Rule
-from greenroom.sdk import Agent, AgentError, Reply, Tool, Turn, Usage, delegate
+from greenroom.sdk import Agent, AgentError, Reply, Tool, ToolSource, Turn, Usage, delegate
 
 Chosen = str | Choice | None
 Choose = Callable[[Turn], Chosen | Awaitable[Chosen]]
@@ -49,14 +49,24 @@ class Router(Agent):
         self._choose = choose
         self._default = default or next(iter(agents))
         parts.setdefault("world", partial(_all_worlds, name, self._agents))
-        super().__init__(name, tools=_all_tools(name, self._agents), **parts)
+        sources = [source for agent in self._agents.values() for source in agent.rack.sources]
+        super().__init__(name, tools=[*_all_tools(name, self._agents), *sources], **parts)
         for known in (*(rule.agent for rule in self._rules), *(examples or ()), self._default):
             self._check(known)
         for agent in self._agents.values():
             self.on_startup(agent.startup)
             self.on_shutdown(agent.shutdown)
-            self.on_health(agent.problem)
         self.reply(self._route)
+
+    def add_tools(self, source: ToolSource) -> None:
+        """For all of its agents."""
+        super().add_tools(source)
+        for agent in self._agents.values():
+            agent.add_tools(source)
+
+    def problems(self) -> list[str]:
+        """Its agents' too."""
+        return [*(problem for agent in self._agents.values() for problem in agent.problems()), *super().problems()]
 
     async def _route(self, turn: Turn) -> Reply:
         """Sends the turn to the agent that is for it."""
@@ -117,7 +127,7 @@ def _all_tools(name: str, agents: Mapping[str, Agent]) -> list[Tool[..., Any]]:
     """Each once. Two of the same name would be scripted, and listed, as one."""
     tools: dict[str, Tool[..., Any]] = {}
     for known, agent in agents.items():
-        for tool in agent.tools:
+        for tool in agent.rack.own:
             if tools.setdefault(tool.name, tool) is not tool:
                 raise AgentError(
                     f"router {name}: {known} has another tool {tool.name!r} than the agents before it; rename it"

@@ -9,7 +9,7 @@ from pydantic import Field
 from greenroom.agents.named import agent_named
 from greenroom.agents.router.router import Router
 from greenroom.agents.router.routes import Rule
-from greenroom.agents.tables import Table, read_table
+from greenroom.tools.tables import Table, read_table
 
 
 class RuleTable(Table):

@@ -151,6 +151,7 @@ class _Resolver:
     def __init__(self, agent: Agent, entries: Mapping[str, _Entry | None]) -> None:
         self._entries = entries
         self._tools = {tool.name: tool for tool in agent.tools}
+        self._knows_tools = agent.rack.is_complete
         seed = agent.load_world()
         self.base = _Stage(seed, ClockRule(agent.story_start))
         """The agent as it is."""
@@ -160,7 +161,8 @@ class _Resolver:
 
     def check_names(self, document: Document) -> None:
         """Complains of tools and scenarios that there are not."""
-        check_names(document, self._tools)
+        if self._knows_tools:
+            check_names(document, self._tools)
         name = document.data.get("extends") if isinstance(document.data, dict) else None
         if isinstance(name, str) and name != DEFAULT and name not in self._entries:
             text = f"there is no scenario {name}{meant(name, {**self._entries, DEFAULT: None})}"

@@ -6,8 +6,8 @@ from typing import Any
 from greenroom.agents.adapters.failures import backend_failures
 from greenroom.agents.adapters.instances import Instances
 from greenroom.agents.adapters.tools import serving
-from greenroom.agents.extras import import_extra
 from greenroom.sdk import Agent, AgentError, Reply, Turn
+from greenroom.tools.extras import import_extra
 
 REFUSAL = "I am sorry, I cannot help with that."
 

@@ -7,8 +7,8 @@ from greenroom.agents.adapters.failures import backend_failures
 from greenroom.agents.adapters.instances import Instances
 from greenroom.agents.adapters.settings import AgentSettings
 from greenroom.agents.adapters.tools import serving
-from greenroom.agents.extras import import_extra
 from greenroom.sdk import Agent, Reply, Turn
+from greenroom.tools.extras import import_extra
 
 
 class LlamaIndexAgent(Agent):

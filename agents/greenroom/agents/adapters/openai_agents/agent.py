@@ -13,8 +13,8 @@ from greenroom.agents.adapters.openai_agents.company import Company, ToolFronts
 from greenroom.agents.adapters.openai_agents.history import Item, context_items, items_of, said
 from greenroom.agents.adapters.openai_agents.telling import Telling
 from greenroom.agents.adapters.tools import as_json, serving
-from greenroom.agents.extras import import_extra
 from greenroom.sdk import Agent, AgentError, AgentUnavailable, Reply, Turn, Usage
+from greenroom.tools.extras import import_extra
 
 REFUSAL = "I am sorry, I cannot help with that."
 

@@ -5,8 +5,8 @@ from typing import Any
 
 from greenroom.agents.adapters.instances import Instances
 from greenroom.agents.adapters.tools import serving
-from greenroom.agents.extras import import_extra
 from greenroom.sdk import Agent, AgentError, Reply, Turn
+from greenroom.tools.extras import import_extra
 
 _RUN = frozenset({"metadata", "model", "model_settings", "retries", "usage_limits"})
 """What may be said of each run; its history, dependencies and tools are the turn's."""

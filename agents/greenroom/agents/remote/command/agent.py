@@ -12,7 +12,7 @@ from greenroom.agents.remote.command.dialogue import Dialogue
 from greenroom.agents.remote.command.lines import turn_line
 from greenroom.agents.remote.command.processes import Processes, ended_with
 from greenroom.agents.remote.failure import RemoteFailed
-from greenroom.sdk import Agent, AgentError, Reply, Tool, Turn
+from greenroom.sdk import Agent, AgentError, Reply, Tool, ToolSource, Turn
 
 
 class CommandAgent(Agent):
@@ -28,7 +28,7 @@ class CommandAgent(Agent):
         command: str | Sequence[str],
         *,
         name: str = "",
-        tools: Sequence[Tool[..., Any]] = (),
+        tools: Sequence[Tool[..., Any] | ToolSource] = (),
         world: Mapping[str, Any] | str | Path | None = None,
         workers: int = 0,
     ) -> None:

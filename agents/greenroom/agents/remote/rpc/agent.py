@@ -11,10 +11,10 @@ import grpc
 from greenroom.agents.remote.failure import RemoteFailed
 from greenroom.agents.remote.rpc.answer import Answer
 from greenroom.agents.remote.rpc.line import Line
-from greenroom.agents.remote.rpc.request import request_of, tools_of
+from greenroom.agents.remote.rpc.request import ToolSchemas, request_of
 from greenroom.agents.remote.rpc.status import failure_of
 from greenroom.agents.remote.rpc.target import read_target
-from greenroom.sdk import Agent, Reply, Tool, Turn
+from greenroom.sdk import Agent, Reply, Tool, ToolSource, Turn
 from greenroom.v1 import agent_pb2
 
 _LAST = 0.1
@@ -36,7 +36,7 @@ class GrpcAgent(Agent):
         self,
         target: str,
         *,
-        tools: Sequence[Tool[..., Any]] = (),
+        tools: Sequence[Tool[..., Any] | ToolSource] = (),
         world: Mapping[str, Any] | str | Path | None = None,
         key_env: str = "",
         authority: str | Path | None = None,
@@ -49,7 +49,7 @@ class GrpcAgent(Agent):
         self._line = Line(self._target)
         self._streams = True
         """Until it has said that it does not implement StreamTurn."""
-        self._schemas = tools_of(tools)
+        self._schemas = ToolSchemas()
         self.reply(self._reply)
         self.on_startup(self._introduce)
         self.on_shutdown(self._line.hang_up)
@@ -61,7 +61,8 @@ class GrpcAgent(Agent):
         return self._described
 
     async def _reply(self, turn: Turn) -> Reply:
-        request = request_of(turn, self._target.agent, secrets.token_hex(16), self._schemas, self._tool_service)
+        schemas = self._schemas.of(turn.toolbox.tools)
+        request = request_of(turn, self._target.agent, secrets.token_hex(16), schemas, self._tool_service)
         before = _shown(turn)
         try:
             return await self._ask(turn, request)

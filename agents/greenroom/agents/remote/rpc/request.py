@@ -1,6 +1,6 @@
 """A turn as the request that tells a remote agent of it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -47,14 +47,26 @@ def messages_of(turn: Turn) -> list[turn_pb2.Message]:
     return [*(turn_pb2.Message(role="system", content=text) for text in turn.system), *map(_message, turn.messages)]
 
 
-def tools_of(tools: Iterable[Tool[..., Any]]) -> list[tool_pb2.Tool]:
-    described = [tool.openai()["function"] for tool in tools]
-    return [
-        tool_pb2.Tool(
-            name=each["name"], description=each["description"], parameters_json=plain_json.write(each["parameters"])
-        )
-        for each in described
-    ]
+class ToolSchemas:
+    """The tools as messages, which are made anew when the tools have changed."""
+
+    def __init__(self) -> None:
+        self._tools: Sequence[Tool[..., Any]] = ()
+        self._schemas: list[tool_pb2.Tool] = []
+
+    def of(self, tools: Sequence[Tool[..., Any]]) -> list[tool_pb2.Tool]:
+        if tools is not self._tools:
+            described = [tool.openai()["function"] for tool in tools]
+            self._schemas = [
+                tool_pb2.Tool(
+                    name=each["name"],
+                    description=each["description"],
+                    parameters_json=plain_json.write(each["parameters"]),
+                )
+                for each in described
+            ]
+            self._tools = tools
+        return self._schemas
 
 
 def _message(message: Message) -> turn_pb2.Message:
