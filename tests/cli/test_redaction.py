@@ -2,7 +2,8 @@ import io
 
 import pytest
 
-from greenroom.cli.redaction import RedactingStream, Redactor
+from greenroom.cli.redaction import RedactingStream
+from greenroom.core.redaction import Redactor
 
 
 @pytest.mark.parametrize(

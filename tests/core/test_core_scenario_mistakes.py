@@ -83,7 +83,7 @@ MISTAKES = [
     (
         "id: s\nzzz: x\n",
         "s.yaml:2: zzz: there is no such key; the keys here are id, title, agent, extends, world, patch, clock,"
-        " user, instructions, memory, tools",
+        " user, instructions, memory, cassette, tools",
     ),
     ("id: s\n\ntitle:\n", "s.yaml:3: title: has no value; give one, or leave the key out"),
     ("id: s\ntitle: [a]\n", "s.yaml:2: title: a text is needed, not a list"),

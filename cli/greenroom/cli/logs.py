@@ -10,7 +10,8 @@ from typing import Any, BinaryIO, Literal, TextIO, cast
 import structlog
 from structlog.typing import EventDict, Processor
 
-from greenroom.cli.redaction import RedactingStream, Redactor
+from greenroom.cli.redaction import RedactingStream
+from greenroom.core.redaction import Redactor
 
 Format = Literal["json", "console"]
 

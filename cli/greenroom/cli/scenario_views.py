@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -83,6 +84,8 @@ def _lines(scenario: Scenario, origin: Origin) -> Iterator[tuple[str, str, str]]
         yield "instructions", json.dumps(scenario.instructions, ensure_ascii=False), origin.parts["instructions"]
     if scenario.memory is not None:
         yield "memory", json.dumps(scenario.memory), origin.parts["memory"]
+    if scenario.cassette is not None:
+        yield "cassette", json.dumps(msgspec.to_builtins(scenario.cassette)), origin.parts["cassette"]
     for tool, rules in scenario.tools.items():
         for number, rule in enumerate(rules):
             yield f"tools.{tool}[{number}]", f"{_when(rule)}: {_then(rule)}", origin.parts[f"tools.{tool}"]

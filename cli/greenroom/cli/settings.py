@@ -169,6 +169,17 @@ class Settings(BaseSettings):
         description="Offer the agent what earlier sessions of the same user have left (docs/memory.md). A scenario's"
         " `memory` wins.",
     )
+    record: Annotated[Path | None, _SERVE_CORE] = Field(
+        None, description="The cassette to which the answers of tools and models are added (docs/cassettes.md)."
+    )
+    replay: Annotated[Path | None, _SERVE_CORE] = Field(
+        None,
+        description="The cassette that answers in their place. With the same file as `record`, what it has no answer to is"
+        " asked and added.",
+    )
+    replay_until: Annotated[Count | None, _SERVE_CORE] = Field(
+        None, description="The last turn of a session that is replayed. Unset: all are."
+    )
     evaluation_keys: Annotated[Words, _SERVE_CORE] = Field(
         tuple(DERIVED),
         description="What is derived into `evaluation_metadata` (docs/evaluation.md); `none` leaves it to the agent.",

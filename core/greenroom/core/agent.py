@@ -115,6 +115,8 @@ class Agent:
         self._function: ReplyFunction | None = None
         self.form: Form = "plain"
         """How the reply function runs."""
+        self.is_live = True
+        """Whether it may ask anything outside; False where a cassette answers for all of it."""
         self._startup: list[Callable[[], Any]] = []
         self._shutdown: list[Callable[[], Any]] = []
         self._health: list[Callable[[], str]] = []

@@ -4,6 +4,7 @@ import difflib
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
 
+from greenroom.core.cassettes.deck import Deck
 from greenroom.core.errors import AgentNotFound
 from greenroom.core.ports import Store
 from greenroom.core.served import Served
@@ -16,8 +17,10 @@ class Agents:
     `strict`: a turn that asks for one that is not served is refused, instead of the default one replying.
     """
 
-    def __init__(self, served: Sequence[Served], *, strict: bool = False) -> None:
+    def __init__(self, served: Sequence[Served], *, strict: bool = False, deck: Deck | None = None) -> None:
         self.default = served[0]
+        self.deck = deck or Deck()
+        """What their turns record and replay."""
         self._by_id = {one.id: one for one in served}
         self._strict = strict
         self._started = AsyncExitStack()
@@ -47,12 +50,13 @@ class Agents:
 
     def problems(self) -> list[str]:
         """What is wrong with what each of them depends on, "" for nothing; what is new is told in the log."""
-        return [one.problem() for one in self]
+        return ["; ".join(filter(None, (one.problem(), self.deck.problem))) for one in self]
 
     async def start(self, store: Store) -> None:
         """Raises `StoreUnavailable`, or what an agent's start-up raises; those that have started are then stopped."""
         async with AsyncExitStack() as starting:
             for one in self:
+                one.agent.is_live = not self.deck.replays_all
                 await one.start(store)
                 starting.push_async_callback(one.stop)
             self._started = starting.pop_all()
@@ -63,6 +67,7 @@ class Agents:
         read = [await one.read_again(store) for one in self]
         for one, loaded in zip(self, read, strict=True):
             one.loaded = loaded
+        self.deck.forget()
 
     async def stop(self) -> None:
         """The last one first; one that fails to stop keeps no other from it."""

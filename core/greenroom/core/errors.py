@@ -11,7 +11,8 @@ whether a retry can help. `core/rpc/status.py` renders it for gRPC, `edge/errors
     ├── NotFound
     │   ├── SessionNotFound · TurnNotFound · UserNotFound · ToolNotFound · AgentNotFound
     ├── Conflict                the request is fine, the session is not in the state for it
-    │   ├── UserMismatch · SessionClosed · SessionFull · SessionDeleted · StreamBroken · UserExists · IdempotencyMismatch
+    │   ├── UserMismatch · SessionClosed · SessionFull · SessionDeleted · StreamBroken · UserExists
+    │   └── IdempotencyMismatch · NotRecorded
     ├── SessionBusy             too many turns wait for this session
     ├── Unavailable             try again later; nothing was stored
     │   ├── Overloaded · Draining · StoreUnavailable · AgentDown
@@ -124,6 +125,12 @@ class UserExists(Conflict):
 
 class IdempotencyMismatch(Conflict):
     reason = "IDEMPOTENCY_KEY_REUSED"
+
+
+class NotRecorded(Conflict):
+    """A turn is replayed from a cassette, and asks what the cassette has no answer to."""
+
+    reason = "NOT_RECORDED"
 
 
 class SessionBusy(GreenroomError):

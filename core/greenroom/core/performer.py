@@ -11,7 +11,15 @@ from greenroom.core import usage
 from greenroom.core.agent import AgentUnavailable, Reply, produce
 from greenroom.core.bounded import Overrun, bounded
 from greenroom.core.conversation import conversation_of, is_stored
-from greenroom.core.errors import AgentDown, AgentFailed, GreenroomError, LimitExceeded, SessionFull, TurnTimeout
+from greenroom.core.errors import (
+    AgentDown,
+    AgentFailed,
+    GreenroomError,
+    LimitExceeded,
+    NotRecorded,
+    SessionFull,
+    TurnTimeout,
+)
 from greenroom.core.parts import Parts
 from greenroom.core.plain import size_of, to_json, well_formed
 from greenroom.core.plan import Outcome, Plan, set_scene
@@ -57,11 +65,14 @@ class Performer:
         limits, request = self._limits, plan.intake.request
         scenario = await served.scenario_of(plan.start, self._store)
         memory = await self._recall.of(plan) if served.remembers(scenario) and plan.session.user_id else None
+        deck, tape = self._agents.deck, None
+        if deck.rule_of(scenario) is not None:
+            tape = await deck.tape(served.agent.name, scenario, plan.depth + 1, plan.session)
         waited = perf_counter_ns() - arrived
         time_left = limits.turn_timeout
         if request.timeout is not None:
             time_left = min(time_left, request.timeout - waited / 1e9)
-        scene = set_scene(plan, served.agent, scenario, time_left, memory)
+        scene = set_scene(plan, served.agent, scenario, time_left, memory, tape)
         span = self._span(served, scene, request)
         turn = Turn(scene, served.backstage, request.feed, request.traceparent, span)
         try:
@@ -72,7 +83,7 @@ class Performer:
         except Overrun:
             late = TurnTimeout(f"the turn took longer than {time_left:g} s")
             raise await self._failed(plan, turn, late, None) from None
-        except (LimitExceeded, SessionFull) as error:
+        except (LimitExceeded, NotRecorded, SessionFull) as error:
             raise await self._failed(plan, turn, error, error) from None
         except AgentUnavailable as error:
             _log.warning("the agent is not available: session %s: %s", plan.session.session_id, error)
@@ -93,7 +104,10 @@ class Performer:
         if turn.toolbox.refused is not None:
             raise turn.toolbox.refused
         limits, calls = self._limits, turn.toolbox.records
-        metadata = to_json(reply.metadata, "the reply's metadata") if reply.metadata else "{}"
+        tape, told = turn.scene.tape, reply.metadata
+        if tape is not None:
+            told = {**(told or {}), "cassette": {"replayed": tape.replayed, "recorded": tape.recorded}}
+        metadata = to_json(told, "the reply's metadata") if told else "{}"
         evaluation = self._evaluation.of(calls, plan.depth + 1, reply.evaluation)
         state, used, remembers = turn.state_after(), reply.usage, turn.scene.memory is not None
         check_reply(limits.reply_bytes, reply.text, evaluation + metadata, calls)
@@ -115,6 +129,7 @@ class Performer:
             completion_tokens=usage.of_reply(reply.text) if used is None else used.completion_tokens,
             waited_us=waited // 1000,
             ran_us=(perf_counter_ns() - turn.started_ns) // 1000,
+            tape=tape,
         )
         self._check_room(plan, outcome)
         return outcome

@@ -13,6 +13,7 @@ import msgspec
 from greenroom.core import usage
 from greenroom.core.agent import Agent
 from greenroom.core.branch import Branch, Live
+from greenroom.core.cassettes.tape import Tape
 from greenroom.core.chance import turn_seed
 from greenroom.core.forks import traces
 from greenroom.core.intake import Intake, asked_scenario
@@ -148,6 +149,8 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     completion_tokens: int
     waited_us: int
     ran_us: int
+    tape: Tape | None = None
+    """What it has recorded, to be kept once it is committed."""
 
     @property
     def changed_bytes(self) -> int:
@@ -245,7 +248,12 @@ def adopt(exchanges: Sequence[Exchange], session: SessionRecord, branch: Branch,
 
 
 def set_scene(
-    plan: Plan, agent: Agent, scenario: Scenario, time_left: float, memory: Recollection | None = None
+    plan: Plan,
+    agent: Agent,
+    scenario: Scenario,
+    time_left: float,
+    memory: Recollection | None = None,
+    tape: Tape | None = None,
 ) -> Scene:
     """What the agent gets to see and to hold."""
     request, session, user, last = plan.intake.request, plan.session, plan.user, plan.branch.last
@@ -276,6 +284,7 @@ def set_scene(
         request_id=request.request_id,
         script=scenario.script(plan.depth + 1, plan.branch.calls),
         memory=memory,
+        tape=tape,
     )
 
 

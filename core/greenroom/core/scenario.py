@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from greenroom.core.cassettes.rule import CassetteRule
 from greenroom.core.chance import STORY_START, Clock
 from greenroom.core.overlay import Seed
 from greenroom.core.plain import to_json
@@ -50,6 +51,8 @@ class Scenario:
     """How tools behave that do not behave as they are."""
     memory: bool | None = None
     """Whether a session knows its user from earlier ones; None leaves it to the setting."""
+    cassette: CassetteRule | None = None
+    """What is recorded and replayed; None leaves it to the settings."""
     text: str = field(init=False)
     """As JSON, the starting world by its hash: what `Store.put_seed` keeps for the sessions that run in it."""
     sha: str = field(init=False)
@@ -81,10 +84,11 @@ def _resolved(scenario: Scenario) -> dict[str, Any]:
         "instructions": scenario.instructions,
         "tools": msgspec.to_builtins(scenario.tools),
     }
-    if (
-        scenario.memory is not None
-    ):  # only then: a scenario that does not say it is the one that was stored before it could
+    # only where they are given: a scenario that does not say them is the one that was stored before it could
+    if scenario.memory is not None:
         resolved["memory"] = scenario.memory
+    if scenario.cassette is not None:
+        resolved["cassette"] = msgspec.to_builtins(scenario.cassette)
     return resolved
 
 
@@ -107,6 +111,7 @@ def read_scenario(text: str, seed: Seed) -> Scenario:
         instructions=data["instructions"],
         tools=msgspec.convert(data["tools"], dict[str, tuple[Rule, ...]]),
         memory=data.get("memory"),
+        cassette=msgspec.convert(data["cassette"], CassetteRule) if "cassette" in data else None,
     )
 
 

@@ -4,7 +4,7 @@ import inspect
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, ClassVar, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
 from pydantic_core import to_jsonable_python
@@ -16,6 +16,8 @@ class Injectable:
     """A type that tools may ask for by annotation: it is filled in, and never shown to a model."""
 
     __slots__ = ()
+    reaches_further: ClassVar[bool] = False
+    """Whether a tool that gets it may do more than return something and write to the world."""
 
     @classmethod
     def for_call(cls, running: Any) -> Any:

@@ -8,7 +8,8 @@ from functools import partial
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
-from greenroom.core.errors import LimitExceeded
+from greenroom.core.cassettes.tape import Asked
+from greenroom.core.errors import LimitExceeded, NotRecorded
 from greenroom.core.ledger import WRITER, Writer, leave
 from greenroom.core.plain import any_json, to_json, well_formed
 from greenroom.core.records import Change, ToolCallRecord
@@ -17,6 +18,7 @@ from greenroom.core.tools import Call, Tool, ToolError, ToolFailed
 
 if TYPE_CHECKING:
     from greenroom.core.turn import Turn
+    from greenroom.core.world import WorldTurn
 
 
 def failure_of(error: BaseException, tool: Tool[..., Any] | None) -> tuple[str, str]:
@@ -41,19 +43,21 @@ def failure_of(error: BaseException, tool: Tool[..., Any] | None) -> tuple[str, 
 class Execution:
     """One call while it runs."""
 
-    __slots__ = ("_arguments", "_name", "_number", "_started", "id", "scripted_by", "span", "turn", "writer")
+    __slots__ = ("_name", "_number", "_started", "arguments", "asked", "id", "scripted_by", "span", "turn", "writer")
 
     def __init__(
         self, turn: "Turn", number: int, name: str, arguments: Mapping[str, Any], call_id: str, writer: Writer | None
     ) -> None:
         self.turn = turn
-        self._arguments = arguments
+        self.arguments = arguments
         self.writer = writer
         """What it writes to the world as; None for a call that runs elsewhere."""
         self._number = number
         self._name = name
         self.id = call_id
         self.scripted_by = ""
+        self.asked: Asked | None = None
+        """The call as a cassette knows it, where one records or replays it."""
         self.span = None if turn.span is None else turn.span.tool(name, call_id)
         self._started = perf_counter_ns()
 
@@ -64,13 +68,18 @@ class Execution:
         traceparent = turn.traceparent if self.span is None else self.span.traceparent
         return Call(self.id, turn.call_key(self._number), self._name, turn.number, turn.time_left, traceparent)
 
+    @property
+    def ids(self) -> Mapping[str, str]:
+        """What it gives to the tool that another run of the same call would not, by what stands for it in a cassette."""
+        return {"${call_id}": self.id, "${call_key}": self.turn.call_key(self._number)}
+
     def record(self, result: str, ok: bool, changes: tuple[Change, ...] = ()) -> ToolCallRecord:
         """The call as it is stored; it is over now."""
         started = self._started
         return ToolCallRecord(
             self.id,
             self._name,
-            well_formed(any_json(self._arguments)),
+            well_formed(any_json(self.arguments)),
             result,
             ok,
             (started - self.turn.started_ns) // 1000,
@@ -114,8 +123,8 @@ class Toolbox:
         self._over = False
         self._told = 0
         """How many records whoever reads along has been told."""
-        self.refused: LimitExceeded | None = None
-        """Set when a bound was passed: the turn fails whatever the agent makes of it."""
+        self.refused: LimitExceeded | NotRecorded | None = None
+        """Set when a bound was passed, or a cassette has no answer: the turn fails whatever the agent makes of it."""
 
     def find(self, name: str) -> Tool[..., Any] | None:
         return next((tool for tool in self.tools if tool.name == name), None)
@@ -153,8 +162,10 @@ class Toolbox:
             del self._running[number]
             if not self._over:
                 self._fail(number, running, kind, message, cut_off=_outlives(error))
-            if isinstance(error, LimitExceeded) or _is_stopping(error):
+            if isinstance(error, LimitExceeded | NotRecorded) or _is_stopping(error):
                 raise
+            if running.asked is not None:
+                running.asked.failed(kind, message)
             raise ToolFailed(name, kind, message) from error
         finally:
             leave(before)
@@ -163,6 +174,8 @@ class Toolbox:
         del self._running[number]
         if running.span is not None:
             running.span.end()
+        if running.asked is not None:
+            running.asked.returned(text, changes)
         self._keep(number, running.record(text, ok=True, changes=changes))
         if turn.feed is not None:
             await turn.feed.room()
@@ -247,14 +260,31 @@ class Toolbox:
         given = tool.signature.validated(arguments)
         rule = script.decide(tool.name, number, given) if script else None
         if rule is None:
-            work = self._work(tool, given, running)
+            work = self._real(tool, given, running)
         else:
             running.scripted_by = rule.by
-            work = rule.play(partial(self._work, tool, given, running))
+            work = rule.play(partial(self._real, tool, given, running))
         try:
             return await (work if tool.timeout is None else asyncio.wait_for(work, tool.timeout))
         finally:
             del work  # a future holds what it failed with, and that holds this frame
+
+    def _real(self, tool: Tool[..., Any], given: dict[str, Any], running: Execution) -> Awaitable[Any]:
+        """What no scenario scripts: the tool itself, or what a cassette has of this call. A tool that takes the turn may do
+        more with it than return something, so it is always called."""
+        tape = self._turn.scene.tape
+        if tape is None or not tool.is_replayable:
+            return self._work(tool, given, running)
+        try:
+            asked = tape.begin("tool", tool.name, running.arguments, running.ids)
+        except NotRecorded as missing:
+            self.refused = missing
+            raise
+        if asked.recording is None:
+            running.asked = asked
+            return self._work(tool, given, running)
+        running.scripted_by = asked.by
+        return _replayed(asked, self._turn.world_turn)
 
     def _work(self, tool: Tool[..., Any], given: dict[str, Any], running: Execution) -> Awaitable[Any]:
         keywords = tool.signature.keywords(given)
@@ -265,6 +295,16 @@ class Toolbox:
             return work
         runner = partial(copy_context().run, partial(tool.function, **keywords))
         return asyncio.get_running_loop().run_in_executor(self.executor, runner)
+
+
+async def _replayed(asked: Asked, world_turn: "WorldTurn") -> Any:
+    """Does what the recorded call did."""
+    failure = asked.failure
+    if failure is not None:
+        raise ToolError(failure.message, code=failure.type)
+    for collection, key, value in asked.written():
+        world_turn.world.write(collection, key, value)
+    return asked.answer()
 
 
 def _is_stopping(error: BaseException) -> bool:

@@ -105,6 +105,11 @@ class Tool(Generic[P, R]):
     def description(self) -> str:
         return self.signature.description
 
+    @property
+    def is_replayable(self) -> bool:
+        """Whether all that a call does is to return something and to write to the world."""
+        return not any(kind.reaches_further for kind in self.signature.injected.values())
+
     def openai(self) -> dict[str, Any]:
         """The tool as an entry of OpenAI's `tools`."""
         function = {"name": self.name, "description": self.description, "parameters": self.signature.schema()}

@@ -5,7 +5,7 @@ import hashlib
 import json
 import random
 import secrets
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
@@ -16,9 +16,10 @@ from typing import Any, TypeVar, overload
 
 import msgspec
 
+from greenroom.core.cassettes.tape import Tape
 from greenroom.core.chance import Clock, Ids, turn_random
 from greenroom.core.conversation import Conversation, conversation_of
-from greenroom.core.errors import LimitExceeded
+from greenroom.core.errors import LimitExceeded, NotRecorded
 from greenroom.core.feed import Feed
 from greenroom.core.lazy import lazy
 from greenroom.core.ledger import WRITER, Writer, leave
@@ -30,9 +31,10 @@ from greenroom.core.schema import Injectable
 from greenroom.core.script import TurnScript
 from greenroom.core.tool_rack import ToolRack
 from greenroom.core.toolbox import OutsideCall, Toolbox
-from greenroom.core.tools import Tool, ToolFailed, User
+from greenroom.core.tools import Tool, User
 from greenroom.core.tracing import AgentSpan
 from greenroom.core.transcript import Exchange
+from greenroom.core.turn_tools import TurnTools
 from greenroom.core.user_memory import Recollection, UserMemory
 from greenroom.core.world import World, WorldTurn
 
@@ -72,6 +74,8 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """How the scenario has tools behave; nothing that the agent sees."""
     memory: Recollection | None = None
     """What is known of the user from earlier sessions; None where memory is off."""
+    tape: Tape | None = None
+    """What it records and replays; None where nothing is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +91,8 @@ class Backstage:
 
 class Turn(Injectable):
     """One turn: what the user just said, all that is known, and the means to act. Valid until its agent returns."""
+
+    reaches_further = True
 
     def __init__(
         self,
@@ -229,9 +235,28 @@ class Turn(Injectable):
         return token
 
     @lazy
-    def tools(self) -> "TurnTools":
+    def tools(self) -> TurnTools:
         """The agent's tools, for a model."""
         return TurnTools(self)
+
+    async def recorded(self, name: str, request: Any, ask: Callable[[], Awaitable[T]]) -> T:
+        """What `ask` answers, as JSON, to this request, JSON too: for asking a model, or a service that is no tool. Where a
+        cassette records the turn it is recorded; where one replays it `ask` is not called (docs/cassettes.md). `name` is the
+        model's. Ids that change from session to session do not belong into the request. Raises what `ask` raises."""
+        tape = self.scene.tape
+        if tape is None:
+            return await ask()
+        try:
+            answer: T = await tape.ask(name, request, ask)
+        except NotRecorded as missing:
+            self.toolbox.refused = missing
+            raise
+        return answer
+
+    @property
+    def is_taped(self) -> bool:
+        """Whether what the turn asks outside is recorded or replayed."""
+        return self.scene.tape is not None
 
     @property
     def time_left(self) -> float:
@@ -357,41 +382,3 @@ class Turn(Injectable):
     def state_after(self) -> str:
         """The state to store, as JSON text. Raises `WorldError` when it is no JSON object."""
         return to_json(self.state, "turn.state") if "state" in self.__dict__ else self.scene.state_json
-
-
-class TurnTools:
-    """The agent's tools as a model needs them."""
-
-    def __init__(self, turn: Turn) -> None:
-        self._turn = turn
-
-    def openai(self) -> list[dict[str, Any]]:
-        """The schemas, for the `tools` of a chat completion."""
-        return [tool.openai() for tool in self._turn.toolbox.tools]
-
-    async def run(self, tool_calls: Sequence[Any]) -> list[dict[str, Any]]:
-        """Runs a model's tool calls in parallel (OpenAI's objects, or dicts) and returns the `tool` messages that
-        answer them, in the same order. A failed call's message is its error, for the model to read."""
-        return list(await asyncio.gather(*(self._answer(_as_dict(call)) for call in tool_calls)))
-
-    async def _answer(self, call: Mapping[str, Any]) -> dict[str, Any]:
-        function = call["function"]
-        answer = {"role": "tool", "tool_call_id": call.get("id", "")}
-        try:
-            arguments = json.loads(function.get("arguments") or "{}")
-            if not isinstance(arguments, dict):
-                raise TypeError
-        except (ValueError, TypeError):
-            arguments = {"arguments": function.get("arguments")}
-        try:
-            result = await self._turn.toolbox.call(function["name"], arguments)
-        except ToolFailed as failed:
-            return {**answer, "content": to_json({"error": {"type": failed.type, "message": failed.message}})}
-        return {**answer, "content": to_json(result)}
-
-
-def _as_dict(call: Any) -> Mapping[str, Any]:
-    if isinstance(call, Mapping):
-        return call
-    dumped: Mapping[str, Any] = call.model_dump()
-    return dumped

@@ -297,6 +297,8 @@ class Turns:
             self._cache.drop(intake.name)  # whatever became of it, the store knows
             raise
         self._committed(plan, commit)
+        if outcome.tape is not None:
+            outcome.tape.keep()
         return TurnReply(commit.session, commit.turns[-1])
 
     def _committed(self, plan: Plan, commit: TurnCommit) -> None:

@@ -60,6 +60,17 @@ class World(Table, Injectable):
                     raise WorldError(f"record keys are strings, and {key!r} in world[{name!r}] is not")
         super().__setitem__(name, value)
 
+    def write(self, collection: str, key: str | None, value: tuple[Any, ...]) -> None:
+        """Sets a record, or for key None a collection's own value; no value deletes it."""
+        if key is None:
+            self.pop(collection, None)
+            if value:
+                self[collection] = value[0]
+        elif value:
+            self.setdefault(collection, {})[key] = value[0]
+        elif collection in self:
+            self[collection].pop(key, None)
+
 
 class WorldTurn:
     """One turn's working copy. `changes` is its exact effect; nothing outside sees it before the commit."""

@@ -10,6 +10,7 @@ def test_it_knows_the_order() -> None:
 
 import asyncio
 import json
+import os
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
@@ -19,11 +20,14 @@ from typing import Any, ParamSpec, TypeVar
 
 from greenroom.core.agent import Agent, AgentError, as_agent
 from greenroom.core.agents import Agents
+from greenroom.core.cassettes.deck import Deck
+from greenroom.core.cassettes.rule import CassetteRule
 from greenroom.core.core import Core
 from greenroom.core.errors import AgentDown, AgentFailed, GreenroomError
 from greenroom.core.limits import Limits
 from greenroom.core.memory import MemoryStore
 from greenroom.core.records import Message
+from greenroom.core.redaction import DocumentRedactor, secrets_of
 from greenroom.core.request import NOBODY, TurnReply, TurnRequest
 from greenroom.core.scenario_files.sources import Folder, Source
 from greenroom.core.scenario_files.yaml_reader import read_yaml
@@ -50,16 +54,19 @@ async def play(
     profile: Mapping[str, Any] | None = None,
     scenario: str | Path | Mapping[str, Any] | None = None,
     scenarios: str | Path | Sequence[Mapping[str, Any]] | None = None,
+    record: str | Path | None = None,
+    replay: str | Path | None = None,
 ) -> list[PlayedReply]:
     """Runs a session of an agent in memory, one turn a request, and returns the replies.
 
     `scenario` is the one it plays in: an id, the path of a file (`.yaml`), or what stands in such a file (its `id` may be left
     out). `scenarios` are those that an id may name beside the agent's own: a folder of files, or what stands in such files;
     left out, the folder `scenarios` in the current one, where there is one. An id that none has is refused. `metadata` goes
-    with every request; `profile` and `user_metadata` are what `POST /users` would have given.
+    with every request; `profile` and `user_metadata` are what `POST /users` would have given. `record` and `replay` are
+    cassettes, as `greenroom serve` takes them (docs/cassettes.md).
 
-    Raises what a client would be told, a `GreenroomError`, with what the agent raised as its cause; and `AgentError` with
-    every mistake of the scenarios.
+    Raises what a client would be told, a `GreenroomError`, with what the agent raised as its cause; `AgentError` with every
+    mistake of the scenarios; `ValueError` for a cassette that cannot be used.
     """
     __tracebackhide__ = True
     stage = _staged(scenario, scenarios)
@@ -68,7 +75,7 @@ async def play(
     served = Served(as_agent(agent, "agent"), "agent", limits, stage.sources, strict=stage.strict)
     if mistakes := stage.mistakes(served):
         raise AgentError("\n".join(mistakes))
-    core = Core(Agents([served]), MemoryStore(), limits)
+    core = Core(Agents([served], deck=_deck(record, replay)), MemoryStore(), limits)
     await core.start()
     try:
         if user_id and (profile is not None or user_metadata is not None):
@@ -85,6 +92,12 @@ async def play(
         return replies
     finally:
         await core.stop()
+
+
+def _deck(record: str | Path | None, replay: str | Path | None) -> Deck:
+    if record is None and replay is None:
+        return Deck()
+    return Deck(CassetteRule(str(replay or ""), str(record or "")), DocumentRedactor(secrets_of(os.environ)))
 
 
 def _waiting(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:

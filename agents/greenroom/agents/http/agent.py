@@ -1,5 +1,6 @@
 """An agent behind an HTTP endpoint of its own shape."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,11 @@ class HttpAgent(Agent):
     async def _reply(self, turn: Turn) -> Reply:
         values = values_of(turn, self._names)
         headers = {header: template.value(values) for header, template in self._headers.items()}
-        upstream = self._upstream
-        async with upstream.post(turn, upstream.url, self._body.body(values), headers) as answer:
-            told = await answer.json()
+        body, upstream = self._body.body(values), self._upstream
+
+        async def ask() -> Any:
+            async with upstream.post(turn, upstream.url, body, headers) as answer:
+                return await answer.json()
+
+        told = await turn.recorded(upstream.url, json.loads(body), ask) if turn.is_taped else await ask()
         return self._answer.read(turn, told)

@@ -21,15 +21,19 @@ PASSED_ON = frozenset(
 _MOST_TOKENS = 2**31
 
 
-def request_body(turn: Turn, model: str, *, stream: bool) -> bytes:
+def request_of(turn: Turn, model: str) -> dict[str, Any]:
     """The whole conversation, with what the caller asked of the model."""
     body: dict[str, Any] = {"model": model, "messages": turn.messages.openai()}
     body |= {name: value for name, value in turn.options.items() if name in PASSED_ON}
     if turn.user.id:
         body["user"] = turn.user.id
-    if stream:
-        body |= {"stream": True, "stream_options": {"include_usage": True}}
-    return json.dumps(body, ensure_ascii=False).encode()
+    return body
+
+
+def as_body(request: Mapping[str, Any], *, stream: bool) -> bytes:
+    """A request as it is sent. `stream`: the answer is wanted piece by piece."""
+    further = {"stream": True, "stream_options": {"include_usage": True}} if stream else {}
+    return json.dumps({**request, **further}, ensure_ascii=False).encode()
 
 
 class Completion:
@@ -37,6 +41,7 @@ class Completion:
 
     def __init__(self) -> None:
         self._text: list[str] = []
+        self._told = False
         self._calls: list[_ToldCall] = []
         self._finish = ""
         self._done = False
@@ -53,21 +58,44 @@ class Completion:
         if data == DONE:
             self._done = True
             return ""
+        self._told = True
         try:
             chunk = json.loads(data)
         except (ValueError, RecursionError):
             raise AgentError(f"an event of the stream is no JSON: {data[:100]}") from None
         return self._take(chunk, "delta")
 
-    def settle(self, turn: Turn, *, told: bool) -> Reply:
-        """The reply, its tool calls recorded. `told`: its text was said while it came."""
-        if told and not (self._finish or self._done):
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing has come yet."""
+        return not (self._text or self._calls or self._finish or self._done)
+
+    def check_end(self) -> None:
+        """Raises `BackendFailed` for a stream that broke off."""
+        if not (self._finish or self._done):
             raise BackendFailed("the stream ended before the answer did")
+
+    def whole(self) -> dict[str, Any]:
+        """All that was read of it, as a body that `add_whole` reads so."""
+        message = {
+            "role": "assistant",
+            "content": "".join(self._text),
+            "tool_calls": [call.whole() for call in self._calls],
+        }
+        return {
+            "choices": [{"index": 0, "finish_reason": self._finish, "message": message}],
+            "usage": self._usage,
+            "evaluation_metadata": self._evaluation,
+            "metadata": {"agent_confidence": self._confidence},
+        }
+
+    def settle(self, turn: Turn) -> Reply:
+        """The reply, its tool calls recorded; what came as a stream has been said already."""
         for call in self._calls:
             record_call(turn, call.as_told())
         metadata = {"finish_reason": self._finish} if self._finish not in ("", "stop", "tool_calls") else None
         return Reply(
-            "" if told else "".join(self._text),
+            "" if self._told else "".join(self._text),
             confidence=self._confidence,
             evaluation=self._evaluation,
             usage=_usage(self._usage),
@@ -100,7 +128,7 @@ class Completion:
         if older := message.get("function_call"):
             self._add_call({"index": 0, "function": older}, whole=part == "message")
         text = _text_of(message.get("content")) or _text_of(message.get("refusal"))
-        if text and part == "message":
+        if text:
             self._text.append(text)
         return text
 
@@ -155,6 +183,13 @@ class _ToldCall:
             self._end = {"result": function["result"]}
             if error := failure_in(function["result"]):
                 self._end["error"] = error
+
+    def whole(self) -> dict[str, Any]:
+        """As a whole answer has it."""
+        function = {"name": self._name, "arguments": self._arguments}
+        if "result" in self._end:
+            function["result"] = self._end["result"]
+        return {"id": self.id, "type": "function", "function": function}
 
     def as_told(self) -> dict[str, Any]:
         """For `record_call`."""

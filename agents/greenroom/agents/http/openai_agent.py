@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from greenroom.agents.http.chat_completions import Completion, request_body
+from greenroom.agents.http.chat_completions import Completion, as_body, request_of
 from greenroom.agents.http.headers import from_environment
 from greenroom.agents.http.upstream import Upstream
 from greenroom.sdk import Agent, AgentUnavailable, Reply, Turn
@@ -45,14 +45,31 @@ class OpenAiAgent(Agent):
         self.reply(self._reply)
 
     async def _reply(self, turn: Turn) -> Reply:
-        upstream, completion = self._upstream, Completion()
         if not self._model:
             self._model = await self._first_model(turn)
-        body = request_body(turn, self._model, stream=turn.streamed)
+        asked = request_of(turn, self._model)
+        if not turn.is_taped:
+            return (await self._ask(turn, asked)).settle(turn)
+        live = Completion()
+
+        async def ask() -> dict[str, Any]:
+            nonlocal live
+            live = await self._ask(turn, asked)
+            return live.whole()
+
+        told = await turn.recorded(self._model, asked, ask)
+        if live.is_empty:
+            live.add_whole(told)
+        return live.settle(turn)
+
+    async def _ask(self, turn: Turn, asked: Mapping[str, Any]) -> Completion:
+        """The answer; of a stream all text has been said."""
+        upstream, completion = self._upstream, Completion()
+        body = as_body(asked, stream=turn.streamed)
         async with upstream.post(turn, f"{upstream.url}/chat/completions", body, {}) as answer:
             if not answer.is_stream:
                 completion.add_whole(await answer.json())
-                return completion.settle(turn, told=False)
+                return completion
             async for data in answer.events(_LONGEST_EVENT):
                 text = completion.add_event(data)
                 if text:
@@ -60,10 +77,12 @@ class OpenAiAgent(Agent):
                     answer.awaited = False
                     await turn.keep_pace()
                     answer.awaited = True
-            return completion.settle(turn, told=True)
+            completion.check_end()
+        return completion
 
     async def _first_model(self, turn: Turn) -> str:
-        listed = await self._upstream.get_json(turn, f"{self._upstream.url}/models")
+        url = f"{self._upstream.url}/models"
+        listed = await turn.recorded(url, {}, lambda: self._upstream.get_json(turn, url))
         try:
             return str(listed["data"][0]["id"])
         except (TypeError, KeyError, IndexError):

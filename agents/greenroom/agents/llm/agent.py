@@ -67,7 +67,7 @@ class LlmAgent(Agent):
         from greenroom.agents.llm.models import open_model  # noqa: PLC0415
 
         async with AsyncExitStack() as stack:
-            models = [await open_model(one, stack) for one in (self._model, *self._options.fallback)]
+            models = [await open_model(one, stack, live=self.is_live) for one in (self._model, *self._options.fallback)]
             self._answering = Answering(self.tools, self._options, models)
             self._stack = stack.pop_all()
 

@@ -22,6 +22,7 @@ from greenroom.agents.llm.history import history_of
 from greenroom.agents.llm.models import OpenModel
 from greenroom.agents.llm.options import LlmOptions
 from greenroom.agents.llm.sampling import settings_for, settings_of
+from greenroom.agents.llm.taped import ask_taped
 from greenroom.sdk import AgentUnavailable, Reply, Tool, Turn, Usage
 
 
@@ -55,7 +56,8 @@ class Answering:
         while True:
             course.steps += 1
             last = course.steps == self._options.max_steps
-            response = await asking.ask(self._request(course, settings, turn, last=last))
+            request = self._request(course, settings, turn, last=last)
+            response = await (ask_taped(turn, asking, request) if turn.is_taped else asking.ask(request))
             course.took(response)
             calls = response.tool_calls
             if not calls or last:

@@ -65,6 +65,10 @@ class Asking:
         """The name of the model that has answered last."""
         return self._models[self._current].name
 
+    def was_answered_by(self, model: str) -> None:
+        """A recorded answer has taken this model's place."""
+        self._current = next((n for n, one in enumerate(self._models) if one.name == model), self._current)
+
     async def ask(self, request: Request) -> ModelResponse:
         """A model's answer, whose text has been told. Raises `AgentUnavailable` when none gave any, or one broke off in the
         midst of what a stream was told already."""

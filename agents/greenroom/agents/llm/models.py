@@ -33,8 +33,9 @@ class OpenModel:
     breaker: Breaker
 
 
-async def open_model(asked: "Endpoint | Model[Any]", stack: AsyncExitStack) -> OpenModel:
-    """Opens a model until the stack is closed. Raises `AgentError` where it cannot be had, or its key is not set."""
+async def open_model(asked: "Endpoint | Model[Any]", stack: AsyncExitStack, *, live: bool = True) -> OpenModel:
+    """Opens a model until the stack is closed. `live`: it will be asked, so it needs its key. Raises `AgentError` where it
+    cannot be had."""
     if isinstance(asked, Model):
         await stack.enter_async_context(asked)
         name = f"{asked.system}:{asked.model_name}"
@@ -42,49 +43,73 @@ async def open_model(asked: "Endpoint | Model[Any]", stack: AsyncExitStack) -> O
     provider, _, name = asked.model.partition(":")
     try:
         opener = _OPENERS.get(provider)
-        model = _inferred(asked) if opener is None else opener(name, asked, stack)
+        model = _inferred(asked) if opener is None else opener(name, _Opening(asked, stack, live))
     except (UserError, ImportError) as problem:
         raise AgentError(f"model {asked.model}: {problem}") from None
     await stack.enter_async_context(model)
     return OpenModel(asked.model, model, Breaker(asked.model))
 
 
-def _openai(name: str, asked: Endpoint, stack: AsyncExitStack) -> Model[Any]:
+@dataclass(frozen=True, slots=True)
+class _Opening:
+    """A model that is being opened."""
+
+    asked: Endpoint
+    stack: AsyncExitStack
+    live: bool
+
+    @property
+    def base_url(self) -> str | None:
+        return self.asked.base_url or None
+
+    def key(self, provider: str) -> str:
+        """Raises `AgentError` where the environment has none and one is needed."""
+        asked = self.asked
+        names = (asked.api_key_env,) if asked.api_key_env else _KEYS[provider]
+        if not self.live or (asked.base_url and not asked.api_key_env):
+            return _NO_KEY
+        key = next((value for name in names if (value := os.environ.get(name))), "")
+        if not key:
+            raise AgentError(f"model {asked.model}: the environment variable {names[0]} is not set")
+        return key
+
+
+def _openai(name: str, opening: _Opening) -> Model[Any]:
     from openai import AsyncOpenAI  # noqa: PLC0415  # of the providers only those are imported that are used
     from pydantic_ai.models.openai import OpenAIChatModel  # noqa: PLC0415
     from pydantic_ai.providers.openai import OpenAIProvider  # noqa: PLC0415
     from pydantic_ai.providers.openai_compatible import OpenAICompatibleProvider  # noqa: PLC0415
 
     # Without retries of its own, here and below: the agent's are bounded by the turn's time.
-    client = AsyncOpenAI(api_key=_key("openai", asked), base_url=asked.base_url or None, max_retries=0)
-    stack.push_async_callback(client.close)
+    client = AsyncOpenAI(api_key=opening.key("openai"), base_url=opening.base_url, max_retries=0)
+    opening.stack.push_async_callback(client.close)
     profile = OpenAIModelProfile(openai_chat_streaming_requires_finish_reason=True)
-    if not asked.base_url:
+    if opening.base_url is None:
         return OpenAIChatModel(name, provider=OpenAIProvider(openai_client=client), profile=profile)
     profile["openai_chat_supports_max_completion_tokens"] = False  # they all know `max_tokens`
     provider = OpenAICompatibleProvider("openai-compatible", openai_client=client)
     return OpenAIChatModel(name, provider=provider, profile=profile)
 
 
-def _anthropic(name: str, asked: Endpoint, stack: AsyncExitStack) -> Model[Any]:
+def _anthropic(name: str, opening: _Opening) -> Model[Any]:
     from anthropic import AsyncAnthropic  # noqa: PLC0415
     from pydantic_ai.models.anthropic import AnthropicModel  # noqa: PLC0415
     from pydantic_ai.providers.anthropic import AnthropicProvider  # noqa: PLC0415
 
-    client = AsyncAnthropic(api_key=_key("anthropic", asked), base_url=asked.base_url or None, max_retries=0)
-    stack.push_async_callback(client.close)
+    client = AsyncAnthropic(api_key=opening.key("anthropic"), base_url=opening.base_url, max_retries=0)
+    opening.stack.push_async_callback(client.close)
     return AnthropicModel(name, provider=AnthropicProvider(anthropic_client=client))
 
 
-def _google(name: str, asked: Endpoint, stack: AsyncExitStack) -> Model[Any]:
+def _google(name: str, opening: _Opening) -> Model[Any]:
     from pydantic_ai.models.google import GoogleModel  # noqa: PLC0415
     from pydantic_ai.providers.google import GoogleProvider  # noqa: PLC0415
 
-    provider = GoogleProvider(api_key=_key("google", asked), base_url=asked.base_url or None)
+    provider = GoogleProvider(api_key=opening.key("google"), base_url=opening.base_url)
     return GoogleModel(name, provider=provider)
 
 
-_OPENERS: Mapping[str, Callable[[str, Endpoint, AsyncExitStack], Model[Any]]] = {
+_OPENERS: Mapping[str, Callable[[str, _Opening], Model[Any]]] = {
     "openai": _openai,
     "anthropic": _anthropic,
     "google": _google,
@@ -96,13 +121,3 @@ def _inferred(asked: Endpoint) -> Model[Any]:
     if asked.base_url or asked.api_key_env:
         raise AgentError(f"model {asked.model}: base_url and api_key_env are for {', '.join(_OPENERS)}")
     return infer_model(asked.model)
-
-
-def _key(provider: str, asked: Endpoint) -> str:
-    names = (asked.api_key_env,) if asked.api_key_env else _KEYS[provider]
-    if asked.base_url and not asked.api_key_env:
-        return _NO_KEY
-    key = next((value for name in names if (value := os.environ.get(name))), "")
-    if not key:
-        raise AgentError(f"model {asked.model}: the environment variable {names[0]} is not set")
-    return key

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from greenroom.core.agent import Agent
+from greenroom.core.cassettes.rule import CassetteRule
 from greenroom.core.overlay import Seed
 from greenroom.core.scenario import DEFAULT, ClockRule, Scenario, Scenarios
 from greenroom.core.scenario_files.explain import explained
@@ -14,7 +15,7 @@ from greenroom.core.scenario_files.mistake import Mistake, meant
 from greenroom.core.scenario_files.scripting import check_names, check_rules, rules_of
 from greenroom.core.scenario_files.sources import Document, Folder, Source, read_source
 from greenroom.core.scenario_files.starting_world import StartingWorlds
-from greenroom.core.scenario_files.written import ClockPart, WorldFile, WrittenScenario
+from greenroom.core.scenario_files.written import CassettePart, ClockPart, WorldFile, WrittenScenario
 from greenroom.core.script import Rules
 
 _LONGEST_CHAIN = 50
@@ -57,6 +58,7 @@ class _Stage:
     instructions: str = ""
     tools: Rules = field(default_factory=dict)
     memory: bool | None = None
+    cassette: CassetteRule | None = None
     chain: tuple[str, ...] = ()
     parts: Mapping[str, str] = field(default_factory=dict)
     world: tuple[str, ...] = ("the agent's",)
@@ -209,7 +211,11 @@ class _Resolver:
             **{f"user.profile.{key}": id for key in profile or ()},
             **{f"user.metadata.{key}": id for key in metadata or ()},
             **{f"tools.{tool}": id for tool in written.tools or ()},
-            **{name: id for name in ("clock", "instructions", "memory") if getattr(written, name) is not None},
+            **{
+                name: id
+                for name in ("clock", "instructions", "memory", "cassette")
+                if getattr(written, name) is not None
+            },
         }
         seed, world = self._world(below, entry)
         return replace(
@@ -221,6 +227,7 @@ class _Resolver:
             instructions=below.instructions if written.instructions is None else written.instructions,
             tools={**below.tools, **{tool: rules_of(id, tool, own) for tool, own in (written.tools or {}).items()}},
             memory=below.memory if written.memory is None else written.memory,
+            cassette=below.cassette if written.cassette is None else _cassette(written.cassette, entry.document),
             chain=(*below.chain, id),
             parts={**below.parts, **parts},
             world=world,
@@ -266,4 +273,17 @@ def _scenario(id: str, title: str, stage: _Stage) -> Scenario:
         instructions=stage.instructions,
         tools={tool: rules for tool, rules in stage.tools.items() if rules},
         memory=stage.memory,
+        cassette=stage.cassette,
     )
+
+
+def _cassette(written: CassettePart, document: Document) -> CassetteRule:
+    replay, record = (
+        str((document.home / name).absolute()) if name else "" for name in (written.replay, written.record)
+    )
+    rule = CassetteRule(replay, record, written.until_turn)
+    try:
+        rule.check()
+    except ValueError as error:
+        document.complain(("cassette",), str(error))
+    return rule

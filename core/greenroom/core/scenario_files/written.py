@@ -220,6 +220,24 @@ class RulePart(Part):
 OUTCOMES = {"error": "error", "return": "returns", "timeout": "timeout"}
 
 
+class CassettePart(Part):
+    """What is recorded and replayed in place of the settings' cassette. Files are relative to this one."""
+
+    model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": ["replay"]}, {"required": ["record"]}]})
+
+    replay: Text = Field(None, description="A cassette that answers what was recorded in it.")
+    record: Text = Field(
+        None, description="A cassette to which the answers of tools and models are added. It may be the same."
+    )
+    until_turn: Ordinal = Field(None, description="The last turn of a session that is replayed. Left out: all are.")
+
+    @model_validator(mode="after")
+    def _does_something(self) -> "CassettePart":
+        if self.replay is None and self.record is None:
+            raise ValueError("does nothing; give replay or record")
+        return self
+
+
 class WrittenScenario(Part):
     """A scenario: the world a session starts in, its clock, its user, and how the agent's tools behave."""
 
@@ -245,6 +263,9 @@ class WrittenScenario(Part):
     memory: Annotated[bool | None, Given] = Field(
         None,
         description="Whether sessions know their user from earlier ones. Left out: as the setting `user_memory` says.",
+    )
+    cassette: Annotated[CassettePart | None, Given] = Field(
+        None, description="What is recorded and replayed. Left out: as the settings `record` and `replay` say."
     )
     tools: Annotated[dict[str, list[RulePart]] | None, Given] = Field(
         None, description="By tool: its rules. The first that applies decides; where none does, the tool is itself."

@@ -1,0 +1,96 @@
+"""A cassette: a file of recordings, one JSON object a line, which is only ever added to."""
+
+import logging
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from greenroom.core.cassettes.recording import Key, Recording, key_of, sorted_json
+
+_log = logging.getLogger(__name__)
+
+
+class CassetteError(ValueError):
+    """A file that cannot be used as a cassette. The message names it, and the line."""
+
+
+class Cassette:
+    """The recordings of one file, by what they answer. Of several that answer the same the first one holds."""
+
+    def __init__(self, path: Path) -> None:
+        """Reads what is there; a file that is not yet there is made with the first recording. Raises `CassetteError`."""
+        self.path = path
+        self.problem = ""
+        """Why the last recordings could not be written; "" when they were."""
+        self._by_key: dict[Key, dict[tuple[int, int], Recording]] = {}
+        self._lines = 0
+        for recording in _read(path):
+            self._lines = recording.line
+            self._take(recording)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._by_key.values()))
+
+    def __iter__(self) -> Iterator[Recording]:
+        for places in self._by_key.values():
+            yield from places.values()
+
+    def find(self, key: Key, turn: int, call: int) -> Recording | None:
+        """What was recorded in this place; where the turn has nothing of the kind, the last of the nearest turn before it,
+        else the first of those after it."""
+        places = self._by_key.get(key)
+        if places is None:
+            return None
+        found = places.get((turn, call))
+        if found is not None or (turn, 1) in places:
+            return found
+        earlier = [place for place in places if place[0] < turn]
+        return places[max(earlier) if earlier else min(places)]
+
+    def add(self, recordings: Iterable[Recording]) -> None:
+        """Writes what is not there yet. Where that fails it is logged, and `problem` says why."""
+        new = [recording for recording in recordings if self._take(recording)]
+        if not new:
+            return
+        lines = b"".join(msgspec.json.encode(recording) + b"\n" for recording in new)
+        try:
+            descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+            try:
+                os.write(descriptor, lines)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            self.problem = f"the cassette {self.path.name} cannot be written: {error.strerror}"
+            _log.warning("%s: %d recordings are lost", self.problem, len(new))
+        else:
+            self.problem = ""
+
+    def _take(self, recording: Recording) -> bool:
+        key = key_of(recording.agent, recording.scenario, recording.kind, recording.name, bytes(recording.request))
+        places = self._by_key.setdefault(key, {})
+        place = (recording.turn, recording.call)
+        if place in places:
+            return False
+        places[place] = recording
+        return True
+
+
+def _read(path: Path) -> Iterator[Recording]:
+    decoder = msgspec.json.Decoder(Recording)
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    try:
+                        line.decode()  # what is taken as it is written must be text all the same
+                        recording = decoder.decode(line)
+                        request = msgspec.Raw(sorted_json(msgspec.json.decode(recording.request)))
+                    except (UnicodeDecodeError, msgspec.MsgspecError, RecursionError) as error:
+                        raise CassetteError(f"{path}, line {number}, is no recording: {error}") from None
+                    yield msgspec.structs.replace(recording, request=request, line=number)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise CassetteError(f"{path} cannot be read: {error.strerror}") from None

@@ -1,0 +1,79 @@
+"""Which turns are recorded, which are replayed, and where: by the settings, or by their scenario."""
+
+import asyncio
+import logging
+from pathlib import Path
+
+from greenroom.core.cassettes.cassette import Cassette, CassetteError
+from greenroom.core.cassettes.rule import CassetteRule
+from greenroom.core.cassettes.tape import Place, Tape
+from greenroom.core.errors import NotRecorded
+from greenroom.core.records import SessionRecord
+from greenroom.core.redaction import DocumentRedactor
+from greenroom.core.scenario import Scenario
+
+_log = logging.getLogger(__name__)
+
+_SHORTEST_ID = 6
+"""Characters: a shorter id would be found in words and numbers that have nothing to do with it."""
+
+
+class Deck:
+    """The open cassettes of a core. `rule` holds where a scenario has none of its own. Raises `ValueError` for one that cannot
+    be used."""
+
+    def __init__(self, rule: CassetteRule | None = None, redactor: DocumentRedactor | None = None) -> None:
+        self._rule = rule
+        self._redactor = redactor or DocumentRedactor()
+        self._open: dict[str, Cassette] = {}
+        if rule is not None:
+            rule.check()
+            for path in filter(None, (rule.replay, rule.record)):
+                cassette = self._cassette(path)
+                _log.info("cassette %s: %d recordings", path, len(cassette))
+
+    @property
+    def replays_all(self) -> bool:
+        """Whether nothing at all is asked outside, wherever the scenario says nothing else."""
+        rule = self._rule
+        return rule is not None and bool(rule.replay) and not rule.record and rule.until_turn is None
+
+    @property
+    def problem(self) -> str:
+        """What is wrong with what is recorded to; "" for nothing."""
+        return "; ".join(cassette.problem for cassette in self._open.values() if cassette.problem)
+
+    def rule_of(self, scenario: Scenario) -> CassetteRule | None:
+        """What is recorded and replayed of its sessions."""
+        return scenario.cassette or self._rule
+
+    async def tape(self, agent: str, scenario: Scenario, turn: int, session: SessionRecord) -> Tape | None:
+        """The part of a turn, the n-th on its path; None where nothing is recorded or replayed. Raises `NotRecorded` where a
+        cassette cannot be read."""
+        rule = self.rule_of(scenario)
+        if rule is None:
+            return None
+        replay = rule.replay if rule.until_turn is None or turn <= rule.until_turn else ""
+        if not replay and not rule.record:
+            return None
+        try:
+            replays = await self._opened(replay) if replay else None
+            records = await self._opened(rule.record) if rule.record else None
+        except CassetteError as error:
+            _log.error("%s", error)
+            raise NotRecorded(f"the cassette {Path(replay).name} cannot be used; the log says why") from None
+        ids = {"session_id": session.session_id, "chat_id": session.chat_id, "user_id": session.user_id}
+        masks = {f"${{{name}}}": id for name, id in ids.items() if len(id) >= _SHORTEST_ID}
+        return Tape(Place(agent, scenario.id, turn, masks), replays, records, self._redactor)
+
+    def forget(self) -> None:
+        """Files are read anew when they are next wanted: all that was recorded is in them."""
+        self._open.clear()
+
+    async def _opened(self, path: str) -> Cassette:
+        found = self._open.get(path)
+        return await asyncio.to_thread(self._cassette, path) if found is None else found
+
+    def _cassette(self, path: str) -> Cassette:
+        found = self._open.get(path)
+        return self._open.setdefault(path, Cassette(Path(path))) if found is None else found

@@ -1,0 +1,55 @@
+"""What a cassette holds: what was asked, in which turn of which scenario, and what came of it."""
+
+import hashlib
+from typing import Any, Literal
+
+import msgspec
+
+NOTHING = msgspec.Raw()
+Kind = Literal["tool", "model"]
+
+
+class Failure(msgspec.Struct, frozen=True, gc=False):
+    """How a call failed (CHAT-10)."""
+
+    type: str
+    message: str
+
+
+class Recording(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """One answer. JSON is kept as it is written."""
+
+    agent: str
+    scenario: str
+    turn: int
+    """The n-th along the session's path, from 1."""
+    call: int = 1
+    """The n-th of the turn that asks just this."""
+    kind: Kind
+    name: str
+    request: msgspec.Raw
+    response: msgspec.Raw = NOTHING
+    """Empty for null, and where the call failed."""
+    error: Failure | None = None
+    changes: tuple[list[Any], ...] = ()
+    """What the tool wrote to the world: collection, record (null: the collection is itself a value) and, unless it was
+    deleted, the new value."""
+    line: int = 0
+    """Where it stands in its file, from 1; 0 while it is in none."""
+
+
+Key = bytes
+
+
+def key_of(agent: str, scenario: str, kind: str, name: str, request: bytes) -> Key:
+    """What two recordings have in common that answer the same. `request` is JSON with sorted keys."""
+    digest = hashlib.blake2b(digest_size=16)
+    for part in (agent, scenario, kind, name):
+        digest.update(part.encode(errors="replace") + b"\0")
+    digest.update(request)
+    return digest.digest()
+
+
+def sorted_json(value: Any) -> bytes:
+    """JSON with sorted keys; what has no JSON is written as its text."""
+    return msgspec.json.encode(value, enc_hook=str, order="sorted")

@@ -1,0 +1,160 @@
+"""One turn's part of a cassette: what it asks is answered from there, or asked and recorded."""
+
+import json
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from greenroom.core.cassettes.cassette import Cassette
+from greenroom.core.cassettes.nearest import explain_miss
+from greenroom.core.cassettes.own_ids import OwnIds
+from greenroom.core.cassettes.question import Question
+from greenroom.core.cassettes.recording import NOTHING, Failure, Kind, Recording, key_of, sorted_json
+from greenroom.core.errors import NotRecorded
+from greenroom.core.plain import any_json, to_json, well_formed
+from greenroom.core.records import Change
+from greenroom.core.redaction import DocumentRedactor
+
+_NO_IDS: Final[Mapping[str, str]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in which conversation a turn stands."""
+
+    agent: str
+    scenario: str
+    turn: int
+    """The n-th along the session's path, from 1."""
+    own: Mapping[str, str]
+    """What is this session's alone, by what stands for it in a cassette: ids."""
+
+
+class Asked:
+    """One question, from its beginning: `recording` is its answer, where the cassette has it."""
+
+    __slots__ = ("_call", "_question", "_tape", "recording")
+
+    def __init__(self, tape: "Tape", question: "Question", call: int, recording: Recording | None) -> None:
+        self._tape = tape
+        self._question = question
+        self._call = call
+        self.recording = recording
+
+    @property
+    def by(self) -> str:
+        """Where the answer stands, for people."""
+        return "" if self.recording is None else self._tape.whereabouts(self.recording)
+
+    @property
+    def failure(self) -> Failure | None:
+        """How the recorded call failed."""
+        return None if self.recording is None else self.recording.error
+
+    def answer(self) -> Any:
+        """The recorded answer, the session's own ids in it."""
+        recording = self.recording
+        if recording is None or recording.response == NOTHING:
+            return None
+        return json.loads(self._question.ids.filled_in(bytes(recording.response).decode()))
+
+    def written(self) -> Iterable[tuple[str, str | None, tuple[Any, ...]]]:
+        """What the recorded call wrote to the world: collection, record, and the new value unless it was deleted."""
+        for collection, key, *value in () if self.recording is None else self.recording.changes:
+            yield collection, key, tuple(json.loads(self._question.ids.filled_in(any_json(value))))
+
+    def returned(self, response: str, changes: Sequence[Change] = ()) -> None:
+        """It was answered: JSON text. Recorded where the turn records, once the turn is committed."""
+        rows: list[Any] = []
+        if changes:
+            rows = json.loads(self._kept(to_json([_row(change) for change in changes])))
+        answer = msgspec.Raw(self._kept(response).encode())
+        self._tape.take(self._recording(response=answer, changes=tuple(rows)))
+
+    def failed(self, type: str, message: str) -> None:
+        """It failed."""
+        hidden: str = json.loads(self._kept(to_json(well_formed(message))))
+        self._tape.take(self._recording(error=Failure(type, hidden)))
+
+    def _kept(self, text: str) -> str:
+        """JSON text as a cassette has it."""
+        return self._question.ids.taken_out(to_json(self._tape.redactor.value(json.loads(text))))
+
+    def _recording(self, **came_of_it: Any) -> Recording:
+        place = self._tape.place
+        return Recording(
+            agent=place.agent,
+            scenario=place.scenario,
+            turn=place.turn,
+            call=self._call,
+            kind=self._question.kind,
+            name=self._question.name,
+            request=msgspec.Raw(self._question.request.encode()),
+            **came_of_it,
+        )
+
+
+class Tape:
+    """`replayed` and `recorded` count. Raises nothing of its own but `NotRecorded`."""
+
+    def __init__(
+        self, place: Place, replays: Cassette | None, records: Cassette | None, redactor: DocumentRedactor
+    ) -> None:
+        self.place = place
+        self._replays = replays
+        self._records = records
+        self.redactor = redactor
+        self._asked: dict[bytes, int] = {}
+        self._taken: list[Recording] = []
+        self.replayed = 0
+
+    @property
+    def recorded(self) -> int:
+        return len(self._taken)
+
+    def begin(self, kind: Kind, name: str, request: Any, own: Mapping[str, str] = _NO_IDS) -> Asked:
+        """A question begins; the n-th of its like in the turn. `own`: ids that are its alone, by what stands for them. Raises
+        `NotRecorded` where all is replayed and this was never recorded."""
+        place, ids = self.place, OwnIds({**self.place.own, **own})
+        question = Question(kind, name, ids.taken_out(sorted_json(self.redactor.value(request)).decode()), ids)
+        key = key_of(place.agent, place.scenario, kind, name, question.request.encode())
+        call = self._asked[key] = self._asked.get(key, 0) + 1
+        found = None
+        if self._replays is not None:
+            found = self._replays.find(key, place.turn, call)
+            if found is not None:
+                self.replayed += 1
+            elif self._records is None:
+                raise NotRecorded(explain_miss(self._replays, place, question, call))
+        return Asked(self, question, call, found)
+
+    async def ask(self, name: str, request: Any, ask: Callable[[], Awaitable[Any]]) -> Any:
+        """What a model (or a service that is no tool) answers."""
+        asked = self.begin("model", name, request)
+        if asked.recording is not None:
+            return asked.answer()
+        answer = await ask()
+        asked.returned(any_json(answer))
+        return answer
+
+    # What stands in the file
+
+    def take(self, recording: Recording) -> None:
+        """Keeps it until the turn is committed."""
+        if self._records is not None:
+            self._taken.append(recording)
+
+    def keep(self) -> None:
+        """The turn is committed: writes what it has recorded."""
+        if self._records is not None and self._taken:
+            self._records.add(self._taken)
+
+    def whereabouts(self, recording: Recording) -> str:
+        name = self._replays.path.name if self._replays is not None else ""
+        return f"cassette {name}" + (f":{recording.line}" if recording.line else "")
+
+
+def _row(change: Change) -> list[Any]:
+    return [change.collection, change.key, *(() if change.after is None else (json.loads(change.after),))]

@@ -1,0 +1,80 @@
+"""What is never written down: keys, bearer tokens, and the fields that the settings name (SEC-06)."""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+HIDDEN = "[redacted]"
+ALWAYS = ("authorization", "x-api-key", "api_key", "apikey", "password", "secret", "access_token", "refresh_token")
+"""Fields that are hidden whatever the settings say."""
+
+_MINTED = r"\bgr_[A-Za-z0-9_-]{16,}"
+_BEARER = r"(?<=bearer )[^\s\"'\\,;]+"
+_URL_PASSWORD = r"(?<=://)[^/\s:@\"]*:[^/\s@\"]+(?=@)"
+_NAMED_AS_SECRET = re.compile(r"(?i)(^|_)(key|token|secret|password|passwd|credentials?)$")
+_SHORTEST_SECRET = 8
+"""Characters: a shorter value of the environment's would hide words."""
+
+
+class Redactor:
+    """Hides secrets in texts and in structured events."""
+
+    def __init__(self, secrets: Iterable[str] = (), fields: Iterable[str] = ()) -> None:
+        secrets = set(secrets)
+        literal = [re.escape(secret) for secret in sorted(secrets, key=len, reverse=True) if secret]
+        pattern = "|".join([*literal, f"(?i:{_BEARER})", _MINTED, _URL_PASSWORD])
+        self._text = re.compile(pattern)
+        self._bytes = re.compile(pattern.encode())
+        self._signs = [sign.lower().encode() for sign in (*filter(None, secrets), "bearer ", "gr_", "://")]
+        """What a line must contain for the pattern to match: looking for these costs a twentieth."""
+        self._fields = frozenset(field.lower() for field in (*ALWAYS, *fields))
+
+    def text(self, text: str) -> str:
+        return self._text.sub(HIDDEN, text)
+
+    def raw(self, line: bytes) -> bytes:
+        lowered = line.lower()
+        if not any(sign in lowered for sign in self._signs):
+            return line
+        return self._bytes.sub(HIDDEN.encode(), line)
+
+    def event(self, event: Mapping[str, Any]) -> dict[str, Any]:
+        """A copy with named fields and secrets in texts hidden, however deep they are."""
+        return {
+            name: HIDDEN if str(name).lower() in self._fields else self.value(value) for name, value in event.items()
+        }
+
+    def value(self, value: Any) -> Any:
+        """The same for a value of any kind."""
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, Mapping):
+            return self.event(value)
+        if isinstance(value, list | tuple):
+            return [self.value(item) for item in value]
+        return value
+
+
+class DocumentRedactor(Redactor):
+    """The same for what is kept: the fields are found in JSON and in query strings that stand in a text, too."""
+
+    def __init__(self, secrets: Iterable[str] = (), fields: Iterable[str] = ()) -> None:
+        super().__init__(secrets, fields)
+        names = "|".join(map(re.escape, sorted(self._fields, key=len, reverse=True)))
+        self._in_json = re.compile(rf'(?i)((\\*)"(?:{names})\2"\s*:\s*\2")(?:(?!(?<!\\)\2").)*', re.DOTALL)
+        self._in_query = re.compile(rf"(?i)([?&](?:{names})=)[^&\s\"'#\\]+")
+
+    def text(self, text: str) -> str:
+        text = super().text(text)
+        if '":' in text or '": ' in text or '" :' in text:
+            text = self._in_json.sub(rf"\1{HIDDEN}", text)
+        return self._in_query.sub(rf"\1{HIDDEN}", text) if "=" in text else text
+
+
+def secrets_of(environment: Mapping[str, str]) -> list[str]:
+    """The values of variables that are named as secrets are: OPENAI_API_KEY, GITHUB_TOKEN, DB_PASSWORD."""
+    return [
+        value
+        for name, value in environment.items()
+        if len(value) >= _SHORTEST_SECRET and _NAMED_AS_SECRET.search(name) is not None
+    ]
