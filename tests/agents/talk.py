@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from greenroom.core.agents import Agents
+from greenroom.core.cassettes.deck import Deck
 from greenroom.core.core import Core
 from greenroom.core.errors import GreenroomError
 from greenroom.core.feed import Begun, Feed
@@ -87,11 +88,13 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 @asynccontextmanager
-async def talking(agent: Agent, limits: Limits | None = None, *, memory: bool = False) -> AsyncIterator[Talk]:
+async def talking(
+    agent: Agent, limits: Limits | None = None, *, memory: bool = False, deck: Deck | None = None
+) -> AsyncIterator[Talk]:
     """A core in memory that serves the agent to one session."""
     limits = limits or Limits()
     store = MemoryStore()
-    core = Core(Agents([Served(agent, "agent", limits, memory=memory)]), store, limits)
+    core = Core(Agents([Served(agent, "agent", limits, memory=memory)], deck=deck), store, limits)
     await core.start()
     try:
         yield Talk(core, store)

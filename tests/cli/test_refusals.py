@@ -4,13 +4,16 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from running_sandbox import AGENT, PATIENCE, run, run_here
 
 from greenroom.cli.agents import load_agents
+from greenroom.cli.assembly import assemble
 from greenroom.cli.process import CannotStart
 from greenroom.cli.settings import Settings
+from greenroom.core.memory import MemoryStore
 
 FREE = ("--port", "0", "--grpc-port", "0")
 
@@ -132,3 +135,20 @@ def test_a_wrong_setting_says_what_would_be_right(folder: Path, arguments: tuple
     assert done.returncode in (1, 2)
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"replay": "nowhere.jsonl"}, "replay: there is no cassette .*nowhere.jsonl; record one first"),
+        ({"record": "nowhere/talk.jsonl"}, "record: there is no folder for .*talk.jsonl"),
+        ({"replay": "counting.py"}, "replay: .*counting.py, line 1, is no recording: "),
+        ({"replay_until": 3}, "replay_until: .* give --replay FILE"),
+    ],
+)
+def test_a_cassette_that_cannot_be_used_is_explained(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, given: dict[str, Any], said: str
+) -> None:
+    monkeypatch.chdir(folder)
+    with pytest.raises(CannotStart, match=said):
+        assemble(Settings(**given), MemoryStore())

@@ -3,7 +3,7 @@
 A fenced block with a name after its language (```toml shop.toml) is a file. In `sh` blocks `greenroom serve …` starts a
 sandbox (in this process, as the command would), `curl …` asks it, `export` sets a variable, `chmod +x` makes a file a command,
 and `pip install` has been done.
-A `json` block after a `curl` is what it answers: the same, but for the keys it leaves out and the parts it shows as "…".
+A `json` block after a `curl` is what it answers (an error is to be shown): the same, but for the keys it leaves out and the parts it shows as "…".
 """
 
 import contextlib
@@ -48,6 +48,8 @@ class Walk:
         self._served = contextlib.AsyncExitStack()
         self._sandbox: Sandbox | None = None
         self._answer: Any = None
+        self._failed: Any = None
+        """The last answer, where it was an error that the page does not show yet."""
         self.asked = 0
         """How many answers were compared."""
 
@@ -62,8 +64,12 @@ class Walk:
                         await self._do(line, monkeypatch)
                 elif language == "json" and self._answer is not None:
                     agrees(json.loads(text), self._answer, "the answer")
-                    self._answer = None
+                    self._answer = self._failed = None
                     self.asked += 1
+            self._check_failure()
+
+    def _check_failure(self) -> None:
+        assert self._failed is None, self._failed
 
     async def _do(self, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
         words = shlex.split(line, comments=True)
@@ -79,7 +85,9 @@ class Walk:
                 self._sandbox = await self._served.enter_async_context(serving(self._folder, arguments, monkeypatch))
             case ["curl", *arguments]:
                 assert self._sandbox is not None, "nothing is served yet"
-                self._answer = await curl(self._sandbox, arguments)
+                self._check_failure()
+                self._answer, succeeded = await curl(self._sandbox, arguments)
+                self._failed = None if succeeded else self._answer
             case _:
                 raise AssertionError(f"a page says {line!r}, which nobody can do here")
 
@@ -123,8 +131,8 @@ async def serving(folder: Path, arguments: list[str], monkeypatch: pytest.Monkey
         yield served
 
 
-async def curl(served: Sandbox, arguments: list[str]) -> Any:
-    """What curl prints with `-s`, `-X`, `-H` and `-d`: JSON, or text. It must succeed."""
+async def curl(served: Sandbox, arguments: list[str]) -> tuple[Any, bool]:
+    """What curl prints with `-s`, `-X`, `-H` and `-d`: JSON, or text; and whether it succeeded."""
     method, headers, body, url = "", {}, None, ""
     left = iter(arguments)
     for word in left:
@@ -145,8 +153,8 @@ async def curl(served: Sandbox, arguments: list[str]) -> Any:
     answer: httpx2.Response = await served.http.request(
         method or ("POST" if body is not None else "GET"), url.removeprefix(ELSEWHERE), **request
     )
-    assert answer.is_success, answer.text
-    return json.loads(answer.text) if "json" in answer.headers.get("content-type", "") else answer.text
+    told = json.loads(answer.text) if "json" in answer.headers.get("content-type", "") else answer.text
+    return told, answer.is_success
 
 
 def agrees(shown: Any, real: Any, where: str) -> None:
