@@ -142,7 +142,7 @@ def test_a_wrong_setting_says_what_would_be_right(folder: Path, arguments: tuple
     [
         ({"replay": "nowhere.jsonl"}, "replay: there is no cassette .*nowhere.jsonl; record one first"),
         ({"record": "nowhere/talk.jsonl"}, "record: there is no folder for .*talk.jsonl"),
-        ({"replay": "counting.py"}, "replay: .*counting.py, line 1, is no recording: "),
+        ({"replay": "counting.py"}, "replay: .*counting.py, line 2, is no recording: "),
         ({"replay_until": 3}, "replay_until: .* give --replay FILE"),
     ],
 )

@@ -3,7 +3,8 @@
 A fenced block with a name after its language (```toml shop.toml) is a file. In `sh` blocks `greenroom serve …` starts a
 sandbox (in this process, as the command would), `curl …` asks it, `export` sets a variable, `chmod +x` makes a file a command,
 and `pip install` has been done.
-A `json` block after a `curl` is what it answers (an error is to be shown): the same, but for the keys it leaves out and the parts it shows as "…".
+A `json` block after a `curl` is what it answers (an error is to be shown): the same, but for the keys it leaves out and the
+parts it shows as "…".
 """
 
 import contextlib
