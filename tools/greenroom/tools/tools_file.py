@@ -8,7 +8,9 @@ from typing import Any
 from greenroom.sdk import AgentError, ToolSource
 from greenroom.tools.documents import each_line_of, read_document, reader_of
 
-KINDS: Mapping[str, str] = {}
+KINDS = {
+    "http": "greenroom.tools.http.table:read_http",
+}
 """What reads a table, imported when one is met: it takes the table, its name (`http.weather`) and the file's folder, and gives
 the `ToolSource`, whose name is the table's."""
 

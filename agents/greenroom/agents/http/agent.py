@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from greenroom.agents.http.answer import AnswerPaths, AnswerReader
-from greenroom.agents.http.headers import from_environment
 from greenroom.agents.http.template import DEFAULT, BodyTemplate, HeaderTemplate, template_text, values_of
 from greenroom.agents.http.upstream import Upstream
 from greenroom.sdk import Agent, Reply, Turn
+from greenroom.tools.headers import from_environment
 
 
 class HttpAgent(Agent):

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from greenroom.agents.http.chat_completions import Completion, as_body, request_of
-from greenroom.agents.http.headers import from_environment
 from greenroom.agents.http.upstream import Upstream
 from greenroom.sdk import Agent, AgentUnavailable, Reply, Turn
+from greenroom.tools.headers import from_environment
 
 _LONGEST_EVENT = 1024 * 1024
 

@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 
 from greenroom.agents.breaker import BackendFailed, Breaker
 from greenroom.agents.http.exchange import Exchange
-from greenroom.agents.http.headers import Secrets, encoded
 from greenroom.agents.http.template import EXTRA
 from greenroom.sdk import AgentError, AgentUnavailable, Turn
 from greenroom.tools.extras import import_extra
+from greenroom.tools.headers import Secrets, encoded
 
 _CONNECT_SECONDS = 5.0
 _IDLE_SECONDS = 4.0

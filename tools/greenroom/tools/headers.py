@@ -1,4 +1,4 @@
-"""Headers for an endpoint: names that are ones, values on one line, secrets from the environment that no error repeats."""
+"""Headers for a server: names that are ones, values on one line, secrets from the environment that no error repeats."""
 
 import os
 import re
