@@ -9,6 +9,11 @@ from node_project import Node, find_node
 from running_sandbox import Sandbox
 
 
+@pytest.fixture(scope="session", autouse=True)
+def authorities() -> None:
+    """The system's: what is installed here comes over HTTPS."""
+
+
 @pytest.fixture(scope="session")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Node:
     return find_node(tmp_path_factory.mktemp("node"))
