@@ -1,56 +1,45 @@
 """The leak proof catches agents that mix their customers up, names the way, and passes those that keep them apart."""
 
 import contextlib
+import io
 import json
 import random
 import shutil
-import subprocess
 import sys
 import threading
+import zlib
 from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import leak_proof
 import pytest
 from canaries import Canaries
 from leaks import Watch
 from running_sandbox import Sandbox
 
 HERE = Path(__file__).parent
-PATIENCE = 120.0
+PATIENCE = "120"
+"""Seconds."""
 
 
 def prove(url: str, *arguments: str) -> tuple[int, dict[str, Any]]:
-    """The exit code and the report of `leak_proof.py`; no report when it could not be found out."""
-    done = subprocess.run(
-        [sys.executable, str(HERE / "leak_proof.py"), url, "--json", "--seed", "7", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
-    assert "Traceback" not in done.stderr, done.stderr
-    return done.returncode, json.loads(done.stdout) if done.stdout else {}
-
-
-@contextlib.contextmanager
-def serving(folder: Path, *agents: str) -> Iterator[Sandbox]:
-    shutil.copy(HERE / "leaky_agents.py", folder)
-    options = ("--fresh", "--port", "0", "--grpc-port", "0", "--rate-limit", "off", "--log-bodies")
-    with Sandbox(folder, "serve", *agents, *options) as sandbox:
-        yield sandbox
-
-
-def proved(folder: Path, agent: str, *arguments: str) -> tuple[int, dict[str, Any]]:
-    with serving(folder, agent) as sandbox:
-        return prove(sandbox.http, "--same-keys", "--log", str(folder / "log"), *arguments)
+    """The exit code and the report of `leak_proof.py`, run in this process; no report when it could not be found out."""
+    said = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(said):
+        patch.setattr(sys, "argv", ["leak_proof.py", url, "--json", "--seed", "7", "--deadline", PATIENCE, *arguments])
+        with pytest.raises(SystemExit) as end:
+            leak_proof.main()
+    assert isinstance(end.value.code, int)
+    return end.value.code, json.loads(said.getvalue()) if said.getvalue() else {}
 
 
 def kinds(report: Mapping[str, Any]) -> set[tuple[str, str]]:
     return {(leak["where"], leak["through"]) for leak in report["leaks"]}
 
 
+APART = ("leaky_agents:careful", "leaky_agents:discreet", "support")
 MIXING = {
     "module_global": ("reply", "world"),
     "class_attribute": ("state", "request metadata"),
@@ -61,17 +50,28 @@ MIXING = {
 
 
 @pytest.fixture(scope="module")
-def mixing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    """All of them side by side: each is asked for by its name, with secrets of its own."""
-    with serving(tmp_path_factory.mktemp("mixing"), *(f"leaky_agents:{agent}" for agent in MIXING)) as sandbox:
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """All agents side by side."""
+    folder = tmp_path_factory.mktemp("served")
+    shutil.copy(HERE / "leaky_agents.py", folder)
+    agents = (*APART, *(f"leaky_agents:{agent}" for agent in MIXING))
+    options = ("--fresh", "--port", "0", "--grpc-port", "0", "--rate-limit", "off", "--log-bodies")
+    with Sandbox(folder, "serve", *agents, *options) as sandbox:
         yield sandbox
 
 
+def proved(served: Sandbox, agent: str, *arguments: str) -> tuple[int, dict[str, Any]]:
+    """The agent is asked for by its name, with secrets of its own: its neighbours in the log are strangers."""
+    seed = str(zlib.crc32(agent.encode()))
+    return prove(
+        served.http, "--same-keys", "--log", str(served.folder / "log"), "--model", agent, "--seed", seed, *arguments
+    )
+
+
 @pytest.mark.parametrize("agent", MIXING)
-def test_an_agent_that_mixes_its_customers_up_is_caught_and_the_way_is_named(mixing: Sandbox, agent: str) -> None:
+def test_an_agent_that_mixes_its_customers_up_is_caught_and_the_way_is_named(served: Sandbox, agent: str) -> None:
     where, through = MIXING[agent]
-    asked = ("--model", f"leaky_agents:{agent}", "--sessions", "12", "--seed", str(list(MIXING).index(agent)))
-    code, report = prove(mixing.http, "--same-keys", "--log", str(mixing.folder / "log"), *asked)
+    code, report = proved(served, f"leaky_agents:{agent}", "--sessions", "12")
     assert code == 1
     assert (where, through) in kinds(report)
     assert report["failed"] == 0
@@ -80,27 +80,27 @@ def test_an_agent_that_mixes_its_customers_up_is_caught_and_the_way_is_named(mix
     assert all(leak["first"][name] for name in ("path", "canary"))
 
 
-def test_an_agent_that_tells_all_it_knows_of_its_own_customer_passes(tmp_path: Path) -> None:
-    code, report = proved(tmp_path, "leaky_agents:careful", "--sessions", "20")
+def test_an_agent_that_tells_all_it_knows_of_its_own_customer_passes(served: Sandbox) -> None:
+    code, report = proved(served, "leaky_agents:careful", "--sessions", "16")
     assert (code, report["leaks"], report["failures"], report["skipped"]) == (0, [], [], {})
     for way, seen in report["planted"].items():
         # what was planted did arrive, at least where session and user are named: elsewhere it would have been found
-        assert min(seen["reply"], seen["turn record"]) >= 15, way
-    assert min(report["planted"]["world"][place] for place in ("state", "world", "changes")) >= 15
+        assert min(seen["reply"], seen["turn record"]) >= 12, way
+    assert min(report["planted"]["world"][place] for place in ("state", "world", "changes")) >= 12
 
 
-def test_the_support_agent_passes(tmp_path: Path) -> None:
+def test_the_support_agent_passes(served: Sandbox) -> None:
     prompts = str(HERE / "support_prompts.json")
-    code, report = proved(tmp_path, "support", "--sessions", "30", "--prompts", prompts)
+    code, report = proved(served, "support", "--sessions", "20", "--prompts", prompts)
     assert (code, report["leaks"], report["failures"], report["skipped"]) == (0, [], [], {})
     planted = report["planted"]
-    assert min(planted[way]["reply"] for way in ("message", "world", "system message", "profile")) >= 20
-    assert min(planted["world"]["world"], planted["message"]["world"], planted["world"]["state"]) >= 20
+    assert min(planted[way]["reply"] for way in ("message", "world", "system message", "profile")) >= 13
+    assert min(planted["world"]["world"], planted["message"]["world"], planted["world"]["state"]) >= 13
 
 
-def test_clients_that_name_no_session_and_begin_alike_are_kept_apart(tmp_path: Path) -> None:
+def test_clients_that_name_no_session_and_begin_alike_are_kept_apart(served: Sandbox) -> None:
     """They are told apart by what they carry alone, and what was sent beside the messages may differ (CHAT-14)."""
-    code, report = proved(tmp_path, "leaky_agents:discreet", "--sessions", "16")
+    code, report = proved(served, "leaky_agents:discreet", "--sessions", "16")
     assert (code, report["leaks"], report["failures"]) == (0, [], [])
 
 
