@@ -66,6 +66,19 @@ class Whole(agent_pb2_grpc.AgentServiceServicer):
         return agent_pb2.RunTurnResponse(reply=turn_pb2.Reply(text=request.messages[-1].content))
 
 
+class Joined(Whole):
+    """The same over one stream of turns, too."""
+
+    async def RunTurns(
+        self, requests: AsyncIterator[agent_pb2.RunTurnsRequest], context: Any
+    ) -> AsyncIterator[agent_pb2.RunTurnsResponse]:
+        async for request in requests:
+            response = agent_pb2.RunTurnsResponse()
+            for item in request.turns:
+                response.outcomes.add(sequence=item.sequence).reply.text = item.turn.messages[-1].content
+            yield response
+
+
 async def serve(servicer: agent_pb2_grpc.AgentServiceServicer) -> None:
     server = grpc.aio.server()
     agent_pb2_grpc.add_AgentServiceServicer_to_server(servicer, server)
@@ -73,6 +86,9 @@ async def serve(servicer: agent_pb2_grpc.AgentServiceServicer) -> None:
     await server.start()
     print(port, flush=True)
     await server.wait_for_termination()
+
+
+SERVICERS = {"joined": Joined, "echo": Echo, "whole": Whole}
 
 
 @contextmanager
@@ -126,11 +142,17 @@ async def measured(agents: dict[str, Agent]) -> dict[str, list[tuple[float, floa
 
 def main() -> None:
     if sys.argv[1:]:
-        uvloop.run(serve(Echo() if sys.argv[1] == "echo" else Whole()))
+        uvloop.run(serve(SERVICERS[sys.argv[1]]()))
         return
-    with tempfile.TemporaryDirectory() as folder, served("echo") as echo, served("whole") as whole:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        served("joined") as joined,
+        served("echo") as echo,
+        served("whole") as whole,
+    ):
         agents: dict[str, Agent] = {
             "in the core": here(),
+            "gRPC, RunTurns": joined,
             "gRPC, StreamTurn": echo,
             "gRPC, RunTurn": whole,
             "a command, a shell per turn": command(Path(folder), "shell", SHELL),

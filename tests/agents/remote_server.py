@@ -4,11 +4,13 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import grpc
 from core_running import Running, database, running
+from google.rpc import status_pb2
 
 from greenroom.agents.remote import GrpcAgent
 from greenroom.v1 import agent_pb2, agent_pb2_grpc, turn_pb2
@@ -53,6 +55,87 @@ class Remote(agent_pb2_grpc.AgentServiceServicer):
         return agent_pb2.ListAgentsResponse(agents=agents)
 
 
+class Aside:
+    """What a turn of a stream has for a context."""
+
+    async def abort(self, code: grpc.StatusCode, said: str, metadata: Any = ()) -> None:
+        status = status_pb2.Status()
+        for _, packed in metadata:
+            status.ParseFromString(packed)
+        status.code, status.message = code.value[0], said
+        raise Refusal(status)
+
+
+class Refusal(Exception):
+    def __init__(self, status: status_pb2.Status) -> None:
+        super().__init__(status.message)
+        self.status = status
+
+
+class Joined(Remote):
+    """One that implements RunTurns as well. Of a turn whose function ends without `completed` nothing more is heard."""
+
+    def __init__(self, streamed: Streamed) -> None:
+        super().__init__(streamed)
+        self.joined = 0
+        """How many of the turns came over streams."""
+        self.read = 0
+        """Characters that were read of them, as it was told."""
+
+    async def RunTurns(
+        self, requests: AsyncIterator[agent_pb2.RunTurnsRequest], context: Context
+    ) -> AsyncIterator[agent_pb2.RunTurnsResponse]:
+        self.metadata = dict(context.invocation_metadata() or ())  # type: ignore[arg-type]
+        answers: asyncio.Queue[agent_pb2.RunTurnsResponse | None] = asyncio.Queue()
+        reading = asyncio.create_task(self._take(requests, answers))
+        try:
+            while (answer := await answers.get()) is not None:
+                yield answer
+        finally:
+            reading.cancel()
+
+    async def _take(
+        self,
+        requests: AsyncIterator[agent_pb2.RunTurnsRequest],
+        answers: "asyncio.Queue[agent_pb2.RunTurnsResponse | None]",
+    ) -> None:
+        running: dict[int, asyncio.Task[None]] = {}
+        try:
+            async for request in requests:
+                for item in request.turns:
+                    self.joined += 1
+                    self.turns.append(item.turn)
+                    running[item.sequence] = asyncio.create_task(self._run(item, answers))
+                for sequence in request.cancel:
+                    running[sequence].cancel()
+                self.read += sum(progress.characters for progress in request.read)
+            await asyncio.gather(*running.values(), return_exceptions=True)
+            answers.put_nowait(None)
+        finally:
+            for task in running.values():
+                task.cancel()
+
+    async def _run(self, item: agent_pb2.TurnItem, answers: "asyncio.Queue[agent_pb2.RunTurnsResponse | None]") -> None:
+        def put(**answer: Any) -> None:
+            answers.put_nowait(agent_pb2.RunTurnsResponse(**answer))
+
+        number, is_over = item.sequence, False
+        try:
+            async for event in self._streamed(item.turn, cast("Context", Aside())):
+                if event.HasField("completed"):
+                    hosted = event.hosted if event.HasField("hosted") else None
+                    put(outcomes=[agent_pb2.TurnOutcome(sequence=number, reply=event.completed, hosted=hosted)])
+                    is_over = True
+                elif item.stream:
+                    put(told=[agent_pb2.TurnEvents(sequence=number, events=[event])])
+        except Refusal as refusal:
+            put(outcomes=[agent_pb2.TurnOutcome(sequence=number, error=refusal.status)])
+        except asyncio.CancelledError:
+            if not is_over:
+                self.gone.set()
+            raise
+
+
 @asynccontextmanager
 async def answering(
     servicer: agent_pb2_grpc.AgentServiceServicer, port: int = 0, credentials: grpc.ServerCredentials | None = None
@@ -69,12 +152,16 @@ async def answering(
         await server.stop(grace=None)
 
 
+WAY: ContextVar[type[Remote]] = ContextVar("way", default=Remote)
+"""How the agents that are hosted answer."""
+
+
 @asynccontextmanager
 async def hosting(
     streamed: Streamed, folder: Path, sources: Sequence[Any] = (), **options: Any
 ) -> AsyncIterator[tuple[Running, Remote]]:
     """A core whose agent is that function behind gRPC."""
-    remote = Remote(streamed)
+    remote = WAY.get()(streamed)
     async with answering(remote) as port:
         agent = GrpcAgent(f"grpc://127.0.0.1:{port}", **options)
         async with running(agent, database(folder), sources=sources) as core:

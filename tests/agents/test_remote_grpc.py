@@ -2,20 +2,28 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 from core_running import PATIENCE, Running, refused, request
-from remote_server import Context, Remote, completed, hosting, text
+from remote_server import WAY, Context, Joined, Remote, completed, hosting, text
 
 from greenroom.sdk import ToolError, World, tool
 from greenroom.v1 import agent_pb2, tool_pb2, tool_pb2_grpc, turn_pb2, user_pb2
 
 Turn = agent_pb2.RunTurnRequest
 Events = AsyncIterator[agent_pb2.StreamTurnResponse]
+
+
+@pytest.fixture(autouse=True, params=[Remote, Joined], ids=["calls", "stream"])
+def way(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A call for each turn, or one stream for all."""
+    token = WAY.set(request.param)
+    yield
+    WAY.reset(token)
 
 
 async def echo(turn: Turn, context: Context) -> Events:

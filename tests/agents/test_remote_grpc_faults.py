@@ -13,7 +13,7 @@ import pytest
 import trustme
 from core_running import PATIENCE, Failure, Running, database, refused, request, running, until
 from google.rpc import error_details_pb2, status_pb2
-from remote_server import Context, Remote, answering, completed, hosting, text
+from remote_server import Context, Joined, Remote, answering, completed, hosting, text
 
 from greenroom.agents.remote import GrpcAgent
 from greenroom.agents.remote.rpc.status import DOWN
@@ -143,26 +143,28 @@ async def test_one_that_does_not_stream_is_asked_for_the_whole_reply_once_and_fo
     assert asked == ["StreamTurn", "RunTurn", "RunTurn"]
 
 
-async def test_it_may_be_absent_at_start_and_go_and_come_back(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", [Remote, Joined])
+async def test_it_may_be_absent_at_start_and_go_and_come_back(tmp_path: Path, kind: type[Remote]) -> None:
     async def greeting(turn: Turn, context: Context) -> Events:
         yield completed("hello")
 
-    async with answering(Remote(greeting)) as port:
+    async with answering(kind(greeting)) as port:
         pass  # a port that nobody listens on any more
     agent = GrpcAgent(f"grpc://127.0.0.1:{port}")
     async with running(agent, database(tmp_path)) as core:
         assert told(await core.refuses("anyone?")) == UNAVAILABLE
         assert agent.problem() == f"grpc://127.0.0.1:{port} cannot be reached"
         for _ in range(2):
-            async with answering(Remote(greeting), port):
+            async with answering(kind(greeting), port):
                 await until(lambda: not agent.problem())
                 assert (await core.say("anyone?")).text == "hello"
             await until(lambda: bool(agent.problem()))
 
 
+@pytest.mark.parametrize("kind", [Remote, Joined])
 @pytest.mark.parametrize("told_before", [False, True])
 async def test_a_turn_whose_connection_broke_is_sent_again_unless_something_was_told(
-    tmp_path: Path, told_before: bool
+    tmp_path: Path, told_before: bool, kind: type[Remote]
 ) -> None:
     began = asyncio.Event()
 
@@ -175,7 +177,7 @@ async def test_a_turn_whose_connection_broke_is_sent_again_unless_something_was_
     async def answers(turn: Turn, context: Context) -> Events:
         yield completed("well, then")
 
-    first, second = Remote(breaking), Remote(answers)
+    first, second = kind(breaking), kind(answers)
     async with AsyncExitStack() as before:
         port = await before.enter_async_context(answering(first))
         # what is in front of it stays while it is replaced, as a load balancer does

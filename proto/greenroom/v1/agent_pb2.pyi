@@ -455,6 +455,7 @@ class TurnOutcome(_message.Message):
     SEQUENCE_FIELD_NUMBER: _builtins.int
     REPLY_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    HOSTED_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """The number its request carried."""
     @_builtins.property
@@ -465,16 +466,21 @@ class TurnOutcome(_message.Message):
     def error(self) -> _status_pb2.Status:
         """Why there is none."""
 
+    @_builtins.property
+    def hosted(self) -> Global___HostedReply:
+        """With `reply`, from an agent in a process of its own only."""
+
     def __init__(
         self,
         *,
         sequence: _builtins.int = ...,
         reply: _turn_pb2.Reply | None = ...,
         error: _status_pb2.Status | None = ...,
+        hosted: Global___HostedReply | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "outcome", b"outcome", "reply", b"reply"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "hosted", b"hosted", "outcome", b"outcome", "reply", b"reply"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "outcome", b"outcome", "reply", b"reply", "sequence", b"sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "hosted", b"hosted", "outcome", b"outcome", "reply", b"reply", "sequence", b"sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["reply", "error"]  # noqa: Y015
     _WhichOneofArgType_outcome: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015

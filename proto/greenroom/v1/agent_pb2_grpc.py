@@ -27,7 +27,7 @@ if _version_not_supported:
 
 class AgentServiceStub:
     """Runs turns. Called by the edge and by internal services. An agent in a process of its own implements StreamTurn or RunTurn,
-    and is called by Greenroom, with `hosted` set (docs/remote-agents.md).
+    or RunTurns where a turn has to cost little, and is called by Greenroom, with `hosted` set (docs/remote-agents.md).
 
     Every failure is a google.rpc.Status with ErrorInfo (domain "greenroom.dev", reason in capitals), and with BadRequest or
     RetryInfo where these apply:
@@ -70,7 +70,7 @@ class AgentServiceStub:
 
 class AgentServiceServicer:
     """Runs turns. Called by the edge and by internal services. An agent in a process of its own implements StreamTurn or RunTurn,
-    and is called by Greenroom, with `hosted` set (docs/remote-agents.md).
+    or RunTurns where a turn has to cost little, and is called by Greenroom, with `hosted` set (docs/remote-agents.md).
 
     Every failure is a google.rpc.Status with ErrorInfo (domain "greenroom.dev", reason in capitals), and with BadRequest or
     RetryInfo where these apply:
@@ -148,7 +148,7 @@ def add_AgentServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class AgentService:
     """Runs turns. Called by the edge and by internal services. An agent in a process of its own implements StreamTurn or RunTurn,
-    and is called by Greenroom, with `hosted` set (docs/remote-agents.md).
+    or RunTurns where a turn has to cost little, and is called by Greenroom, with `hosted` set (docs/remote-agents.md).
 
     Every failure is a google.rpc.Status with ErrorInfo (domain "greenroom.dev", reason in capitals), and with BadRequest or
     RetryInfo where these apply:

@@ -28,7 +28,7 @@ GRPC_VERSION: str
 
 class AgentServiceStub:
     """Runs turns. Called by the edge and by internal services. An agent in a process of its own implements StreamTurn or RunTurn,
-    and is called by Greenroom, with `hosted` set (docs/remote-agents.md).
+    or RunTurns where a turn has to cost little, and is called by Greenroom, with `hosted` set (docs/remote-agents.md).
 
     Every failure is a google.rpc.Status with ErrorInfo (domain "greenroom.dev", reason in capitals), and with BadRequest or
     RetryInfo where these apply:
@@ -63,7 +63,7 @@ class AgentServiceStub:
 @_typing.type_check_only
 class AgentServiceAsyncStub(AgentServiceStub):
     """Runs turns. Called by the edge and by internal services. An agent in a process of its own implements StreamTurn or RunTurn,
-    and is called by Greenroom, with `hosted` set (docs/remote-agents.md).
+    or RunTurns where a turn has to cost little, and is called by Greenroom, with `hosted` set (docs/remote-agents.md).
 
     Every failure is a google.rpc.Status with ErrorInfo (domain "greenroom.dev", reason in capitals), and with BadRequest or
     RetryInfo where these apply:
@@ -94,7 +94,7 @@ class AgentServiceAsyncStub(AgentServiceStub):
 
 class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
     """Runs turns. Called by the edge and by internal services. An agent in a process of its own implements StreamTurn or RunTurn,
-    and is called by Greenroom, with `hosted` set (docs/remote-agents.md).
+    or RunTurns where a turn has to cost little, and is called by Greenroom, with `hosted` set (docs/remote-agents.md).
 
     Every failure is a google.rpc.Status with ErrorInfo (domain "greenroom.dev", reason in capitals), and with BadRequest or
     RetryInfo where these apply:

@@ -1,7 +1,6 @@
 """An agent that any process is which implements `greenroom.v1.AgentService`."""
 
 import asyncio
-import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,10 @@ import grpc
 from greenroom.agents.remote.failure import RemoteFailed
 from greenroom.agents.remote.rpc.answer import Answer
 from greenroom.agents.remote.rpc.line import Line
-from greenroom.agents.remote.rpc.request import ToolSchemas, request_of
-from greenroom.agents.remote.rpc.status import failure_of
+from greenroom.agents.remote.rpc.request import ToolSchemas, write_request
+from greenroom.agents.remote.rpc.status import CallFailed, failure_of, of_call, of_turn
 from greenroom.agents.remote.rpc.target import read_target
+from greenroom.agents.remote.rpc.turn_stream import LARGEST, Progress, TurnStream
 from greenroom.sdk import Agent, Reply, Tool, ToolSource, Turn
 from greenroom.v1 import agent_pb2
 
@@ -62,22 +62,52 @@ class GrpcAgent(Agent):
 
     async def _reply(self, turn: Turn) -> Reply:
         schemas = self._schemas.of(turn.toolbox.tools)
-        request = request_of(turn, self._target.agent, secrets.token_hex(16), schemas, self._tool_service)
+        request = agent_pb2.RunTurnsRequest()
+        item = request.turns.add(stream=turn.streamed)
+        write_request(item.turn, turn, self._target.agent, schemas, self._tool_service)
         before = _shown(turn)
         try:
             return await self._ask(turn, request)
-        except grpc.aio.AioRpcError as error:
-            lost = error.code() is grpc.StatusCode.UNAVAILABLE and self._line.is_broken  # it has refused nothing
-            if not lost or _shown(turn) != before:
-                raise await self._failure(turn, error) from None
-        request.resent = True
-        request.timeout_ms = max(1, int(turn.time_left * 1000))
+        except CallFailed as failed:
+            if not failed.lost or _shown(turn) != before:
+                raise await self._failure(turn, failed) from None
+        item.turn.resent = True
+        item.turn.timeout_ms = max(1, int(turn.time_left * 1000))
         try:
             return await self._ask(turn, request)
-        except grpc.aio.AioRpcError as error:
-            raise await self._failure(turn, error) from None
+        except CallFailed as failed:
+            raise await self._failure(turn, failed) from None
 
-    async def _ask(self, turn: Turn, request: agent_pb2.RunTurnRequest) -> Reply:
+    async def _ask(self, turn: Turn, request: agent_pb2.RunTurnsRequest) -> Reply:
+        """In the best way that the agent implements. Raises `CallFailed` or `RemoteFailed`."""
+        stream = self._line.turns
+        if stream is not None and request.ByteSize() <= LARGEST:
+            try:
+                return await self._joined(turn, request, stream)
+            except CallFailed as failed:
+                if not failed.of_no_stream:
+                    raise
+                request.turns[0].turn.resent = failed.code is not grpc.StatusCode.UNIMPLEMENTED
+        try:
+            return await self._called(turn, request.turns[0].turn)
+        except grpc.aio.AioRpcError as error:
+            raise of_call(error, lost=error.code() is grpc.StatusCode.UNAVAILABLE and self._line.is_broken) from None
+
+    async def _joined(self, turn: Turn, request: agent_pb2.RunTurnsRequest, stream: TurnStream) -> Reply:
+        """Over the stream that all turns share. The turn's deadline cancels this, as it does any agent."""
+        answer, asked = Answer(turn), stream.ask(request)
+        progress = Progress(stream, asked)
+        try:
+            while not isinstance(came := await asked.next(), agent_pb2.TurnOutcome):
+                await answer.take(came)
+                progress.add(came)
+        finally:
+            stream.leave(asked)
+        if came.HasField("error"):
+            raise of_turn(came.error)
+        return answer.whole(came.reply, came.hosted)
+
+    async def _called(self, turn: Turn, request: agent_pb2.RunTurnRequest) -> Reply:
         answer = Answer(turn)
         if self._streams:
             try:
@@ -103,14 +133,15 @@ class GrpcAgent(Agent):
             raise
         raise RemoteFailed("its stream ended without `completed`")
 
-    async def _failure(self, turn: Turn, error: grpc.aio.AioRpcError) -> Exception:
-        if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and turn.time_left < _LAST:
+    async def _failure(self, turn: Turn, failed: CallFailed) -> Exception:
+        if failed.code is grpc.StatusCode.DEADLINE_EXCEEDED and turn.time_left < _LAST:
             await asyncio.sleep(2 * _LAST)  # the deadline was the turn's own, which ends it
-        return failure_of(error, self._target.url)
+        return failure_of(failed, self._target.url)
 
     async def _introduce(self) -> None:
         """Connects, and asks what it is. It need not be there yet, nor answer."""
         everything, metadata = agent_pb2.ListAgentsRequest(), self._target.metadata
+        _ = self._line.turns  # so that it is known whether there is one
         try:
             listed = await self._line.stub.ListAgents(everything, timeout=_ASKING, metadata=metadata)
         except grpc.aio.AioRpcError:

@@ -1,33 +1,32 @@
 """A turn as the request that tells a remote agent of it."""
 
+import secrets
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
-
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from greenroom.agents.remote import plain_json
 from greenroom.sdk import Message, Tool, Turn
-from greenroom.v1 import agent_pb2, tool_pb2, turn_pb2
+from greenroom.v1 import agent_pb2, tool_pb2
 
 
-def request_of(
-    turn: Turn, agent: str, attempt_id: str, tools: Sequence[tool_pb2.Tool], tool_service: str
-) -> agent_pb2.RunTurnRequest:
+def write_request(
+    proto: agent_pb2.RunTurnRequest, turn: Turn, agent: str, tools: Sequence[tool_pb2.Tool], tool_service: str
+) -> None:
     """The whole conversation, system texts first, with all that the turn knows."""
-    proto = agent_pb2.RunTurnRequest(
-        messages=messages_of(turn),
-        session_id=turn.session_id,
-        user_id=turn.user.id,
-        metadata_json=_object(turn.metadata),
-        options_json=_object(turn.options),
-        attempt_id=attempt_id,
-        request_id=turn.request_id,
-        traceparent=turn.traceparent,
-        timeout_ms=max(1, int(turn.time_left * 1000)),
-        agent=agent,
-        transcript=True,
-    )
+    for text in turn.system:
+        proto.messages.add(role="system", content=text)
+    for message in turn.messages:
+        _add(proto, message)
+    proto.session_id = turn.session_id
+    proto.user_id = turn.user.id
+    proto.metadata_json = _object(turn.metadata)
+    proto.options_json = _object(turn.options)
+    proto.attempt_id = secrets.token_hex(16)
+    proto.request_id = turn.request_id
+    proto.traceparent = turn.traceparent
+    proto.timeout_ms = max(1, int(turn.time_left * 1000))
+    proto.agent = agent
+    proto.transcript = True
     hosted = proto.hosted
     hosted.chat_id = turn.chat_id
     hosted.number = turn.number
@@ -35,16 +34,12 @@ def request_of(
     hosted.state_json = plain_json.write(turn.state)
     hosted.user_profile_json = _object(turn.user.profile)
     hosted.user_metadata_json = _object(turn.user.metadata)
-    hosted.now.CopyFrom(_timestamp(turn.clock.now()))
+    now = turn.clock.now()
+    hosted.now.seconds, hosted.now.nanos = int(now.timestamp()), now.microsecond * 1000
     if tools:
         hosted.tools.extend(tools)
         hosted.turn_token = turn.token
         hosted.tool_service = tool_service
-    return proto
-
-
-def messages_of(turn: Turn) -> list[turn_pb2.Message]:
-    return [*(turn_pb2.Message(role="system", content=text) for text in turn.system), *map(_message, turn.messages)]
 
 
 class ToolSchemas:
@@ -69,8 +64,8 @@ class ToolSchemas:
         return self._schemas
 
 
-def _message(message: Message) -> turn_pb2.Message:
-    return turn_pb2.Message(
+def _add(proto: agent_pb2.RunTurnRequest, message: Message) -> None:
+    proto.messages.add(
         role=message.role,
         content=message.content,
         name=message.name,
@@ -81,7 +76,3 @@ def _message(message: Message) -> turn_pb2.Message:
 
 def _object(value: Any) -> str:
     return plain_json.write(dict(value)) if value else ""
-
-
-def _timestamp(moment: datetime) -> Timestamp:
-    return Timestamp(seconds=int(moment.timestamp()), nanos=moment.microsecond * 1000)

@@ -1,5 +1,7 @@
 """gRPC statuses of a remote agent, and what each comes to here. Their texts stay in the log and the evidence."""
 
+from dataclasses import dataclass
+
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 from grpc import StatusCode
@@ -25,23 +27,53 @@ _LONGEST = 60.0
 _DETAILS_KEY = "grpc-status-details-bin"
 
 
-def failure_of(error: AioRpcError, where: str) -> AgentUnavailable | RemoteFailed:
-    """What to raise for a call that failed."""
-    said = f"{where}: {error.code().name}: {shortened(error.details() or '')}"
-    if error.code() in DOWN:
-        return AgentUnavailable(said, retry_after=_retry_after(error))
+_CODES = {code.value[0]: code for code in StatusCode}
+
+
+@dataclass(slots=True)
+class CallFailed(Exception):
+    """What a turn came to that was not answered. `status` has the details, if there are any."""
+
+    code: StatusCode
+    said: str
+    status: status_pb2.Status
+    lost: bool = False
+    """Its connection broke: the agent has refused nothing."""
+    of_no_stream: bool = False
+    """The stream that it was asked over never was one: it is to be asked with a call."""
+
+
+def of_call(error: AioRpcError, *, lost: bool, of_no_stream: bool = False) -> CallFailed:
+    """A call's own end."""
+    packed = dict(error.trailing_metadata() or ()).get(_DETAILS_KEY)
+    status = status_pb2.Status()
+    if isinstance(packed, bytes):
+        try:
+            status.ParseFromString(packed)
+        except DecodeError:
+            status.Clear()
+    return CallFailed(error.code(), error.details() or "", status, lost, of_no_stream)
+
+
+def of_turn(status: status_pb2.Status) -> CallFailed:
+    """The end of one turn of a stream."""
+    return CallFailed(_CODES.get(status.code, StatusCode.UNKNOWN), status.message, status)
+
+
+def failure_of(failed: CallFailed, where: str) -> AgentUnavailable | RemoteFailed:
+    """What to raise for it."""
+    said = f"{where}: {failed.code.name}: {shortened(failed.said)}"
+    if failed.code in DOWN:
+        return AgentUnavailable(said, retry_after=_retry_after(failed.status))
     return RemoteFailed(said)
 
 
-def _retry_after(error: AioRpcError) -> float:
+def _retry_after(status: status_pb2.Status) -> float:
     """What a `RetryInfo` asks for, within a minute; else a second."""
-    packed = dict(error.trailing_metadata() or ()).get(_DETAILS_KEY)
-    if isinstance(packed, bytes):
-        status, retry = status_pb2.Status(), error_details_pb2.RetryInfo()
-        try:
-            status.ParseFromString(packed)
-            if any(detail.Unpack(retry) for detail in status.details):
-                return min(max(float(retry.retry_delay.ToMilliseconds()) / 1000, 0.0), _LONGEST)
-        except DecodeError:
-            pass
+    retry = error_details_pb2.RetryInfo()
+    try:
+        if any(detail.Unpack(retry) for detail in status.details):
+            return min(max(float(retry.retry_delay.ToMilliseconds()) / 1000, 0.0), _LONGEST)
+    except DecodeError:
+        pass
     return 1.0

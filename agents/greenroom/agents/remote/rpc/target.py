@@ -10,7 +10,8 @@ import grpc
 from greenroom.sdk import AgentError
 
 _OPTIONS: list[tuple[str, int]] = [
-    ("grpc.max_receive_message_length", 8 * 1024 * 1024),
+    # answers of many turns may come in one message
+    ("grpc.max_receive_message_length", 64 * 1024 * 1024),
     # an agent that comes back is found within a second or two
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 1_000),
