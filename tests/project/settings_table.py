@@ -27,7 +27,9 @@ def table() -> str:
 
 
 def commands(name: str) -> list[str]:
-    return [{"store": "sessions, migrate"}.get(command, command) for command in row_of(name).takes]
+    return [
+        {"store": "sessions, migrate", "chat": "chat, tools"}.get(command, command) for command in row_of(name).takes
+    ]
 
 
 def default(value: object) -> str:

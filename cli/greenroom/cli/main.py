@@ -11,6 +11,7 @@ from greenroom.cli.process import CannotStart
 from greenroom.cli.scenarios_commands import scenarios
 from greenroom.cli.sessions_commands import sessions
 from greenroom.cli.sources import WrongSetting, load
+from greenroom.cli.tools_commands import tools
 from greenroom.cli.version import VERSION
 
 app = typer.Typer(
@@ -25,6 +26,7 @@ keys_app = typer.Typer(help="API keys.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
 app.add_typer(sessions, name="sessions")
 app.add_typer(scenarios, name="scenarios")
+app.add_typer(tools, name="tools")
 
 AGENTS = Annotated[
     list[str] | None,
@@ -33,6 +35,14 @@ AGENTS = Annotated[
         help="`support` (the default), `module:attribute` from the current folder, an agent file (.toml, .yaml), or the"
         " address of an endpoint; NAME=… gives one a name; of several, `model` picks one"
         " [GREENROOM_AGENT]",
+        show_default=False,
+    ),
+]
+ONE_AGENT = Annotated[
+    str,
+    typer.Argument(
+        metavar="[AGENT]",
+        help="As `greenroom serve` takes it; `support` if left out [GREENROOM_AGENT]",
         show_default=False,
     ),
 ]
@@ -64,6 +74,22 @@ def edge(**flags: str) -> None:
     from greenroom.cli.alone import edge_alone  # noqa: PLC0415
 
     edge_alone(flags)
+
+
+@app.command()
+@takes_settings("chat")
+def chat(
+    agent: ONE_AGENT = "",
+    scenario: Annotated[str, typer.Option("--scenario", metavar="ID", help="The scenario to talk in.")] = "",
+    user: Annotated[
+        str, typer.Option("--user", metavar="ID", help="Whom the agent talks to; nobody if left out.")
+    ] = "",
+    **flags: str,
+) -> None:
+    """Talk to an agent in the terminal, without a server; or let it answer the lines of a pipe."""
+    from greenroom.cli.chat import chat_with  # noqa: PLC0415
+
+    chat_with({**flags, **({"agent": agent} if agent else {})}, user_id=user, scenario=scenario)
 
 
 @keys_app.command("create")

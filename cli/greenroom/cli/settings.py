@@ -29,6 +29,7 @@ class Row:
 
 _SERVE_EDGE = Row(takes=("serve", "edge"))
 _SERVE_CORE = Row(takes=("serve", "core"))
+_AGENT = Row(takes=("serve", "core", "chat"))
 _ALL = Row(takes=("serve", "edge", "core"))
 _EDGE = Row(takes=("edge",))
 _CORE = Row(takes=("core",))
@@ -53,29 +54,29 @@ class Settings(BaseSettings):
         False, description="Answer 404 to a `model` that names no agent, instead of letting the default one reply."
     )
 
-    factory: Annotated[bool, Row(takes=("serve", "core"))] = Field(
+    factory: Annotated[bool, _AGENT] = Field(
         False, description="Each `module:attribute` is a callable that makes an agent: one for each turn."
     )
-    upstream_request: Annotated[Path | None, Row(takes=("serve", "core"), flag="--request")] = Field(
+    upstream_request: Annotated[Path | None, Row(takes=("serve", "core", "chat"), flag="--request")] = Field(
         None, description="For an agent at `https://…`: the Jinja template of what it is sent (docs/http-agent.md)."
     )
-    upstream_reply: Annotated[str, Row(takes=("serve", "core"), flag="--reply")] = Field(
+    upstream_reply: Annotated[str, Row(takes=("serve", "core", "chat"), flag="--reply")] = Field(
         "", description="Where the text stands in what it answers, as JSONPath, for instance `$.answer`."
     )
-    upstream_tools: Annotated[str, Row(takes=("serve", "core"), flag="--tools")] = Field(
+    upstream_tools: Annotated[str, Row(takes=("serve", "core", "chat"), flag="--tools")] = Field(
         "", description="Where it tells its tool calls, as JSONPath, for instance `$.actions`."
     )
-    upstream_headers: Annotated[Words, Row(takes=("serve", "core"), flag="--headers")] = Field(
+    upstream_headers: Annotated[Words, Row(takes=("serve", "core", "chat"), flag="--headers")] = Field(
         (), description="Headers for it: `NAME: VALUE`, separated by commas; `${NAME}` is the environment's."
     )
-    upstream_model: Annotated[str, _SERVE_CORE] = Field(
+    upstream_model: Annotated[str, _AGENT] = Field(
         "", description="The model asked for at an OpenAI-compatible endpoint. Unset: the first that it lists."
     )
     upstream_key: Annotated[SecretStr, Row(takes=("serve", "core"), flag="")] = Field(
         SecretStr(""), description="Key for an OpenAI-compatible endpoint. Unset: `OPENAI_API_KEY`."
     )
 
-    tools_file: Annotated[Path | None, Row(takes=("serve", "core", "scenarios"))] = Field(
+    tools_file: Annotated[Path | None, Row(takes=("serve", "core", "chat", "scenarios"))] = Field(
         None, description="File that says which tools from elsewhere the agents have, beside their own (docs/tools.md)."
     )
 
@@ -128,8 +129,11 @@ class Settings(BaseSettings):
         None, description="Sessions idle for longer are dropped whole, for instance `30d`. Unset: all are kept."
     )
 
-    scenarios_dir: Annotated[Path | None, Row(takes=("serve", "core", "scenarios"), flag="--scenarios")] = Field(
-        None, description="Folder of scenario files, read at start and on SIGHUP. Unset: `scenarios/` where it exists."
+    scenarios_dir: Annotated[Path | None, Row(takes=("serve", "core", "chat", "scenarios"), flag="--scenarios")] = (
+        Field(
+            None,
+            description="Folder of scenario files, read at start and on SIGHUP. Unset: `scenarios/` where it exists.",
+        )
     )
     scenarios_strict: Annotated[bool, _SERVE_CORE] = Field(
         False,
@@ -164,20 +168,20 @@ class Settings(BaseSettings):
     users_existing: Annotated[Literal["replace", "conflict"], _SERVE_CORE] = Field(
         "replace", description="What creating a user again with another body does: replace it, or answer 409."
     )
-    user_memory: Annotated[bool, _SERVE_CORE] = Field(
+    user_memory: Annotated[bool, _AGENT] = Field(
         False,
         description="Offer the agent what earlier sessions of the same user have left (docs/memory.md). A scenario's"
         " `memory` wins.",
     )
-    record: Annotated[Path | None, _SERVE_CORE] = Field(
+    record: Annotated[Path | None, _AGENT] = Field(
         None, description="The cassette to which the answers of tools and models are added (docs/cassettes.md)."
     )
-    replay: Annotated[Path | None, _SERVE_CORE] = Field(
+    replay: Annotated[Path | None, _AGENT] = Field(
         None,
         description="The cassette that answers in their place. With the same file as `record`, what it has no answer to is"
         " asked and added.",
     )
-    replay_until: Annotated[Count | None, _SERVE_CORE] = Field(
+    replay_until: Annotated[Count | None, _AGENT] = Field(
         None, description="The last turn of a session that is replayed. Unset: all are."
     )
     evaluation_keys: Annotated[Words, _SERVE_CORE] = Field(
@@ -197,7 +201,9 @@ class Settings(BaseSettings):
     session_wait: Annotated[Seconds, _SERVE_CORE] = Field(
         30.0, description="How long one waits before 429 `session_busy`."
     )
-    turn_timeout: Annotated[Seconds, _ALL] = Field(60.0, description="Longest run of a turn.")
+    turn_timeout: Annotated[Seconds, Row(takes=("serve", "edge", "core", "chat"))] = Field(
+        60.0, description="Longest run of a turn."
+    )
     slow_turn: Annotated[Seconds, _SERVE_CORE] = Field(5.0, description="A turn that runs longer is named in the log.")
     drain_timeout: Annotated[Seconds, _ALL] = Field(
         10.0, description="How long turns in flight may finish after SIGTERM."

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from greenroom.cli.notation import plain
 from greenroom.core.ports import Store
 from greenroom.core.records import SessionRecord, ToolCallRecord, TurnRecord
 
@@ -101,21 +102,16 @@ def print_transcript(session: dict[str, Any], *, as_json: bool) -> None:
         marks = "".join(f" ({mark})" for mark in ("superseded", "adopted") if turn[mark])
         print(f"\n[{turn['number']}]{marks}")
         for message in turn["messages"]:
-            print(_plain(f"{message['role']}: {message['content'] or ''}"))
+            print(plain(f"{message['role']}: {message['content'] or ''}"))
         for call in turn["tool_calls"]:
-            print(_plain(f"  {call['name']}({_text(call['arguments'])}) -> {_text(call['result'])}"))
+            print(plain(f"  {call['name']}({_text(call['arguments'])}) -> {_text(call['result'])}"))
         for change in turn["changes"]:
-            print(_plain(f"  {change['collection']}/{change['key']}: {change['before']} -> {change['after']}"))
-        print(_plain(f"assistant: {turn['reply']}"))
+            print(plain(f"  {change['collection']}/{change['key']}: {change['before']} -> {change['after']}"))
+        print(plain(f"assistant: {turn['reply']}"))
 
 
 def _text(raw: msgspec.Raw) -> str:
     return bytes(raw).decode()
-
-
-def _plain(text: str) -> str:
-    """What a simulated user wrote does not steer the terminal."""
-    return "".join(char if char.isprintable() or char in "\n\t" else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
 def _turn(turn: TurnRecord, *, superseded: bool) -> dict[str, Any]:

@@ -1,0 +1,82 @@
+"""An agent without a server: a core in this process, its sessions in memory."""
+
+import asyncio
+import threading
+from collections.abc import Coroutine
+from types import TracebackType
+from typing import Any, TypeVar
+
+from greenroom.cli.assembly import assemble
+from greenroom.cli.process import CannotStart
+from greenroom.cli.settings import Settings
+from greenroom.core.agent import AgentError
+from greenroom.core.memory import MemoryStore
+from greenroom.core.served import Served
+from greenroom.core.tracing import Tracer
+
+T = TypeVar("T")
+
+
+class Stage:
+    """The first agent of the settings, started. Its loop has a thread of its own: what it keeps open stays alive while the
+    person at the terminal thinks, and Ctrl-C reaches whoever waits for them."""
+
+    def __init__(self, settings: Settings, tracer: Tracer | None = None) -> None:
+        settings.agent = settings.agent[:1]
+        self.core = assemble(settings, MemoryStore(), tracer)
+        self._runner = asyncio.Runner()
+        self._thread = threading.Thread(target=self._serve, name="stage", daemon=True)
+        self._loop = self._runner.get_loop()
+
+    def __enter__(self) -> "Stage":
+        self._thread.start()
+        try:
+            self.run(self.core.start())
+        except BaseException as problem:
+            self._end()
+            if isinstance(problem, AgentError):
+                raise CannotStart(str(problem)) from None
+            if isinstance(problem, Exception):  # an author's start-up function may raise anything
+                raise CannotStart(f"the agent cannot start: {type(problem).__name__}: {problem}", code=1) from problem
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            self.run(self.core.stop())
+        finally:
+            self._end()
+
+    @property
+    def served(self) -> Served:
+        return self.core.agents.default
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Waits for it. Ctrl-C stops it, and is raised then."""
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result()
+        except KeyboardInterrupt:
+            future.cancel()
+            raise
+
+    def check_scenario(self, id: str) -> None:
+        """Raises `CannotStart` where there is no scenario of this id; "": none is asked for."""
+        scenarios = self.served.scenarios
+        if id and scenarios.find(id) is None:
+            near = scenarios.nearest(id)
+            hint = (
+                f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(one.id for one in scenarios)}"
+            )
+            raise CannotStart(f"there is no scenario {id}; {hint}")
+
+    def _serve(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()
+
+    def _end(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._runner.close()
