@@ -29,7 +29,8 @@ def print_tools(flags: Mapping[str, Any], *, as_json: bool) -> None:
     """A table on a terminal, tab-separated lines elsewhere, JSON lines when asked for. Raises `CannotStart`."""
     with Stage(load(flags)) as stage:
         agent = stage.served.agent
-        found = [(tool, _source(tool)) for tool in agent.tools]
+        brought = {id(tool): source.name for source in agent.rack.sources for tool in source.tools}
+        found = [(tool, brought.get(id(tool)) or _module(tool)) for tool in agent.tools]
         problem = stage.served.problem()
     if as_json:
         for tool, source in found:
@@ -139,7 +140,7 @@ def _first_line(tool: Tool[..., Any]) -> str:
     return tool.description.partition("\n")[0]
 
 
-def _source(tool: Tool[..., Any]) -> str:
+def _module(tool: Tool[..., Any]) -> str:
     return str(getattr(tool.function, "__module__", ""))
 
 
