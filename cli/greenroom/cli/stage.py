@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Coroutine
+from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -25,6 +26,7 @@ class Stage:
         settings.agent = settings.agent[:1]
         self.core = assemble(settings, MemoryStore(), tracer)
         self._runner = asyncio.Runner()
+        self._work: asyncio.Task[Any] | None = None
         self._thread = threading.Thread(target=self._serve, name="stage", daemon=True)
         self._loop = self._runner.get_loop()
 
@@ -55,11 +57,17 @@ class Stage:
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Waits for it. Ctrl-C stops it, and is raised then."""
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        outcome: Future[T] = Future()
+
+        def begin() -> None:
+            self._work = self._loop.create_task(work)
+            self._work.add_done_callback(lambda task: _hand_over(task, outcome))
+
         try:
-            return future.result()
-        except KeyboardInterrupt:
-            future.cancel()
+            self._loop.call_soon_threadsafe(begin)
+            return outcome.result()
+        except KeyboardInterrupt:  # it may come before there is anything to wait for
+            self._loop.call_soon_threadsafe(lambda: self._work and self._work.cancel())
             raise
 
     def check_scenario(self, id: str) -> None:
@@ -80,3 +88,12 @@ class Stage:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._runner.close()
+
+
+def _hand_over(task: "asyncio.Task[T]", outcome: "Future[T]") -> None:
+    if task.cancelled():
+        outcome.cancel()
+    elif (error := task.exception()) is not None:
+        outcome.set_exception(error)
+    else:
+        outcome.set_result(task.result())
