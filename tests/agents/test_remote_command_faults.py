@@ -11,9 +11,10 @@ from commands import commanding, is_there, runs, script
 from core_running import PATIENCE, Failure, database, request, running, until
 
 from greenroom.agents.remote import CommandAgent
-from greenroom.agents.remote.command.child import start
+from greenroom.agents.remote.command.lines import LONGEST
 from greenroom.core.limits import Limits
 from greenroom.sdk import tool
+from greenroom.tools.child import Command, start
 
 UNAVAILABLE = (grpc.StatusCode.UNAVAILABLE, "AGENT_UNAVAILABLE", "The agent is not available, try again later")
 FAILED = (grpc.StatusCode.INTERNAL, "AGENT_FAILED", "Internal server error")
@@ -96,7 +97,7 @@ async def test_one_that_goes_on_after_its_reply_is_ended(tmp_path: Path) -> None
 
 
 async def test_its_errors_go_to_the_log_within_bounds(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "greenroom.agents.remote")
+    caplog.set_level(logging.INFO, "greenroom.tools.child")
     body = """
 echo 'first complaint' >&2
 head -c 100000 /dev/zero | tr '\\0' x >&2
@@ -149,7 +150,9 @@ async def test_a_script_without_an_interpreter_is_told_of_it(tmp_path: Path) -> 
 async def test_one_whose_output_is_not_taken_has_to_wait(tmp_path: Path) -> None:
     """What it has written that nobody took is bounded."""
     done = tmp_path / "done"
-    child = await start([script(tmp_path, f"yes {'x' * 1000} | head -n 4000; touch '{done}'")], "long")
+    child = await start(
+        Command([script(tmp_path, f"yes {'x' * 1000} | head -n 4000; touch '{done}'")], "long", longest=LONGEST)
+    )
     assert await child.line() == b"x" * 1000
     for _ in range(100):
         await asyncio.sleep(0.002)

@@ -1,6 +1,6 @@
 """What a remote agent's failure becomes."""
 
-_MOST = 500
+from greenroom.tools.excerpt import shortened
 
 
 class RemoteFailed(Exception):
@@ -8,9 +8,3 @@ class RemoteFailed(Exception):
 
     def __init__(self, message: str) -> None:
         super().__init__(shortened(message))
-
-
-def shortened(text: str) -> str:
-    """What a remote process says, so that it cannot fill a log: one line, of bounded length."""
-    line = " ".join(text[: _MOST * 2].split())
-    return line if len(line) <= _MOST else f"{line[: _MOST - 1]}…"

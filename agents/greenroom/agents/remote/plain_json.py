@@ -3,7 +3,8 @@
 import json
 from typing import Any
 
-from greenroom.agents.remote.failure import RemoteFailed, shortened
+from greenroom.agents.remote.failure import RemoteFailed
+from greenroom.tools.excerpt import shortened
 
 
 def read(text: str) -> Any:

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from greenroom.agents.remote.command.child import Child
 from greenroom.agents.remote.command.dialogue import Dialogue
 from greenroom.agents.remote.command.lines import turn_line
-from greenroom.agents.remote.command.processes import Processes, ended_with
+from greenroom.agents.remote.command.processes import Processes
 from greenroom.agents.remote.failure import RemoteFailed
 from greenroom.sdk import Agent, AgentError, Reply, Tool, ToolSource, Turn
+from greenroom.tools.child import Child, ended_with
 
 
 class CommandAgent(Agent):

@@ -2,7 +2,6 @@
 
 import asyncio
 
-from greenroom.agents.remote.command.child import Child
 from greenroom.agents.remote.command.lines import (
     Ending,
     Outside,
@@ -12,8 +11,10 @@ from greenroom.agents.remote.command.lines import (
     read_event,
     result_line,
 )
-from greenroom.agents.remote.failure import RemoteFailed, shortened
+from greenroom.agents.remote.failure import RemoteFailed
 from greenroom.sdk import AgentUnavailable, Reply, ToolFailed, Turn, Usage
+from greenroom.tools.child import Child, LineTooLong
+from greenroom.tools.excerpt import shortened
 
 _LONGEST_PAUSE = 60.0
 
@@ -45,7 +46,7 @@ class Dialogue:
         return None if ending is None else self._replied(ending)
 
     async def _heard(self) -> Ending | None:
-        while (line := await self._child.line()) is not None:
+        while (line := await self._line()) is not None:
             if not line.strip():
                 continue
             event = read_event(line)
@@ -64,6 +65,12 @@ class Dialogue:
             elif event.reply is not None:
                 return Ending(event.reply) if isinstance(event.reply, str) else event.reply
         return None
+
+    async def _line(self) -> bytes | None:
+        try:
+            return await self._child.line()
+        except LineTooLong as problem:
+            raise RemoteFailed(str(problem)) from None
 
     def _call(self, call: ToolCall) -> None:
         task = asyncio.create_task(self._answer(call))

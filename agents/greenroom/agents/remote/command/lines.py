@@ -18,8 +18,9 @@ from typing import Any
 import msgspec
 
 from greenroom.agents.remote import plain_json
-from greenroom.agents.remote.failure import RemoteFailed, shortened
+from greenroom.agents.remote.failure import RemoteFailed
 from greenroom.sdk import Turn
+from greenroom.tools.excerpt import shortened
 
 LONGEST = 8 * 1024 * 1024
 """Bytes in a line."""

@@ -6,9 +6,10 @@ import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 
-from greenroom.agents.remote.command.child import Child, start
+from greenroom.agents.remote.command.lines import LONGEST
 from greenroom.agents.remote.failure import RemoteFailed
 from greenroom.sdk import AgentUnavailable
+from greenroom.tools.child import Child, Command, ended_with, start
 
 _LEAVING = 2.0
 """Seconds that a process gets to end by itself once there is nothing more for it."""
@@ -83,7 +84,7 @@ class Processes:
 
     async def _start(self) -> Child:
         try:
-            child = await start(self._command, self._name)
+            child = await start(Command(self._command, self._name, longest=LONGEST))
         except OSError as problem:
             if problem.errno in _NO_ROOM:
                 raise AgentUnavailable(f"{self._command[0]} cannot be started: {problem.strerror}") from None
@@ -109,7 +110,3 @@ class Processes:
                         _log.warning("%s: it ended with %s after its reply", self._name, ended_with(code))
         finally:
             child.kill()
-
-
-def ended_with(code: int) -> str:
-    return f"exit code {code}" if code >= 0 else f"signal {-code}"

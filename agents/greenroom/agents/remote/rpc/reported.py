@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 from greenroom.agents.remote import plain_json
-from greenroom.agents.remote.failure import shortened
 from greenroom.sdk import Turn
+from greenroom.tools.excerpt import shortened
 from greenroom.v1 import turn_pb2
 
 

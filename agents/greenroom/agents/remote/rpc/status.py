@@ -7,8 +7,9 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc import StatusCode
 from grpc.aio import AioRpcError
 
-from greenroom.agents.remote.failure import RemoteFailed, shortened
+from greenroom.agents.remote.failure import RemoteFailed
 from greenroom.sdk import AgentUnavailable
+from greenroom.tools.excerpt import shortened
 
 DOWN = frozenset(
     {

@@ -6,12 +6,13 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from subprocess import PIPE, Popen
+from dataclasses import dataclass
+from pathlib import Path
+from subprocess import DEVNULL, PIPE, Popen
 
-from greenroom.agents.remote.command.lines import LONGEST
-from greenroom.agents.remote.failure import RemoteFailed, shortened
+from greenroom.tools.excerpt import shortened
 
 _UNREAD = 256 * 1024
 """Bytes that may wait here before the process has to."""
@@ -20,11 +21,36 @@ _LINGER = 1.0
 """Seconds after its end for which somebody else may keep its output open."""
 
 _COMPLAINTS = 100
-"""Lines of its standard error in the log for each turn."""
+"""Lines of its standard error in the log between two calls of `listen`."""
 
 _COMPLAINT = 4 * 1024
 
+_WATCHMAN = 'read -r _; kill -s KILL -- "-$1"'
+"""Waits, as a shell, until nobody holds the other end of its input: the host is gone, however it went."""
+
 _log = logging.getLogger(__name__)
+
+
+class LineTooLong(Exception):
+    """A process wrote a line that is longer than its host takes; it has been killed for that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What to run, and how.
+
+    `name` is what the log calls it. `longest` is how many bytes a line may have. `environment` None: that of its host. With
+    `watched` it ends with its host even where that is killed and it does not mind the end of its input, at the price of a
+    shell that waits beside it. `hide` takes secrets out of what it complains.
+    """
+
+    words: Sequence[str]
+    name: str
+    longest: int
+    environment: Mapping[str, str] | None = None
+    folder: Path | None = None
+    watched: bool = False
+    hide: Callable[[str], str] = str
 
 
 class _Pipe(asyncio.Protocol):
@@ -50,9 +76,10 @@ class Child:
     does not like in a process with its threads; `Popen` does neither.
     """
 
-    def __init__(self, process: "Popen[bytes]", name: str) -> None:
+    def __init__(self, process: "Popen[bytes]", command: Command) -> None:
         self._process = process
-        self._name = name
+        self._command = command
+        self._watchman = _watch_over(process.pid) if command.watched else None
         self._loop = asyncio.get_running_loop()
         self._input = _Pipe(lambda _: None, self._lost)
         self._output = _Pipe(self._take, self._lost)
@@ -79,7 +106,7 @@ class Child:
         """Once, before all else."""
         process, loop = self._process, self._loop
         assert process.stdin is not None
-        threading.Thread(target=self._watch, name="greenroom-command", daemon=True).start()
+        threading.Thread(target=self._watch, name="greenroom-child", daemon=True).start()
         writing, _ = await loop.connect_write_pipe(lambda: self._input, process.stdin)
         self._writing = writing
         for pipe, file in ((self._output, process.stdout), (self._errors, process.stderr)):
@@ -93,19 +120,24 @@ class Child:
         if self._writing is not None and self._input.is_open:
             self._writing.write(data)
 
+    @property
+    def unread(self) -> int:
+        """How many bytes of what was sent it has not read yet, beside those in the pipe."""
+        return 0 if self._writing is None else self._writing.get_write_buffer_size()
+
     def close_input(self) -> None:
         """There is nothing more to read for it."""
         if self._writing is not None:
             self._writing.close()
 
     async def line(self) -> bytes | None:
-        """The next line, without its end; None when there will be none. Raises `RemoteFailed` for one that is too long."""
+        """The next line, without its end; None when there will be none. Raises `LineTooLong`."""
         while not self._lines and not self._output_over:
             self._more.clear()
             await self._more.wait()
         if not self._lines:
             if self._too_long:
-                raise RemoteFailed(f"it wrote a line of more than {LONGEST} bytes")
+                raise LineTooLong(f"it wrote a line of more than {self._command.longest} bytes")
             return None
         line = self._lines.popleft()
         self._waiting -= len(line)
@@ -120,7 +152,7 @@ class Child:
         return self._process.returncode
 
     def listen(self) -> bool:
-        """A new turn begins. Whether it is there for that: it runs, and has said nothing since its last one."""
+        """Something new begins. Whether it is there for that: it runs, and has said nothing since. It may complain anew."""
         self._complaints = 0
         return not (self._exited.is_set() or self._output_over or self._lines or self._rest)
 
@@ -145,15 +177,25 @@ class Child:
         number = self._process.pid
         if hasattr(os, "waitid"):
             os.waitid(os.P_PID, number, os.WEXITED | os.WNOWAIT)
+            self._dismiss_watchman()
             self._may_be_killed = False
             _kill_group(number)
             self._process.wait()
         else:
             self._process.wait()
+            self._dismiss_watchman()
             self._may_be_killed = False
             _kill_group(number)
         with suppress(RuntimeError):  # the loop is closed: nobody waits
             self._loop.call_soon_threadsafe(self._ended)
+
+    def _dismiss_watchman(self) -> None:
+        """Before the number of what he watches can be another process's."""
+        if self._watchman is not None:
+            self._watchman.kill()
+            self._watchman.wait()
+            assert self._watchman.stdin is not None
+            self._watchman.stdin.close()
 
     def _ended(self) -> None:
         self._exited.set()
@@ -194,7 +236,7 @@ class Child:
             self._waiting += len(line)
             self._lines.append(line)
         self._rest += rest
-        if len(self._rest) > LONGEST:
+        if len(self._rest) > self._command.longest:
             self._too_long = True
             self._rest.clear()
             self._end_output()
@@ -219,14 +261,23 @@ class Child:
         for line in lines:
             self._complaints += 1
             if self._complaints <= _COMPLAINTS:
-                _log.info("%s: %s", self._name, shortened(line.decode(errors="replace")))
+                _log.info("%s: %s", self._command.name, self._command.hide(shortened(line.decode(errors="replace"))))
             elif self._complaints == _COMPLAINTS + 1:
-                _log.info("%s: it says more, which is dropped", self._name)
+                _log.info("%s: it says more, which is dropped", self._command.name)
 
 
-async def start(command: Sequence[str], name: str) -> Child:
+def ended_with(code: int) -> str:
+    return f"exit code {code}" if code >= 0 else f"signal {-code}"
+
+
+async def start(command: Command) -> Child:
     """A new process, in a group of its own. Raises `OSError`."""
-    child = Child(_spawn(command), name)
+    process = _spawn(command)
+    try:
+        child = Child(process, command)
+    except BaseException:
+        _kill_group(process.pid)
+        raise
     try:
         await child.connect()
     except BaseException:
@@ -236,9 +287,23 @@ async def start(command: Sequence[str], name: str) -> Child:
     return child
 
 
-def _spawn(command: Sequence[str]) -> "Popen[bytes]":
+def _spawn(command: Command) -> "Popen[bytes]":
     """Holds the loop up until the program is loaded: a millisecond, and a thread of its own would hold it up as long."""
-    return Popen(command, stdin=PIPE, stdout=PIPE, stderr=PIPE, bufsize=0, start_new_session=True)
+    return Popen(
+        command.words,
+        stdin=PIPE,
+        stdout=PIPE,
+        stderr=PIPE,
+        bufsize=0,
+        cwd=command.folder,
+        env=command.environment,
+        start_new_session=True,
+    )
+
+
+def _watch_over(group: int) -> "Popen[bytes]":
+    words = ["/bin/sh", "-c", _WATCHMAN, "sh", str(group)]
+    return Popen(words, stdin=PIPE, stdout=DEVNULL, stderr=DEVNULL, bufsize=0, start_new_session=True)
 
 
 def _kill_group(leader: int) -> None:
