@@ -84,6 +84,9 @@ def configure(process: str, chosen: Format, level: str, redactor: Redactor) -> L
     # what a library says while it works is for its own developers
     for quiet in ("uvicorn", "grpc", "alembic", "sqlalchemy", "asyncio", "httpx2", "httpcore2", "openai"):
         logging.getLogger(quiet).setLevel(max(logging.WARNING, root.level) if level != "debug" else logging.INFO)
+    # what goes wrong with a server is told once, by us, without what the server says
+    for silent in ("mcp", "client"):
+        logging.getLogger(silent).setLevel(logging.CRITICAL)
     # it warns of each stream that a stopping server ends, which is how servers stop
     logging.getLogger("grpc._cython").setLevel(logging.ERROR)
     structlog.configure(
