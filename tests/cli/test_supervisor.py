@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from greenroom.cli.supervisor import ChildFailed, ChildSpec, supervise
+from greenroom.cli.watch import Changes
 
 CHILD = """
 import json, os, signal, sys, time
@@ -75,3 +76,38 @@ async def test_a_child_that_will_not_end_is_killed(tmp_path: Path, monkeypatch: 
     async with asyncio.timeout(PATIENCE):
         orderly = await supervise([stubborn], ready=lambda: os.kill(os.getpid(), signal.SIGTERM), drain_timeout=0.1)
     assert not orderly
+
+
+async def test_a_patient_child_that_cannot_start_is_started_again_when_something_changes(tmp_path: Path) -> None:
+    mended = tmp_path / "mended"
+
+    class Mending:
+        """Sees a change once the child has failed."""
+
+        def changes(self) -> Changes | None:
+            if mended.exists() or not (tmp_path / "starts").exists():
+                return None
+            mended.touch()
+            return Changes((), (), (mended,))
+
+    before = f"open({str(tmp_path / 'starts')!r}, 'a').write('x'); os.path.exists({str(mended)!r}) or sys.exit(2)"
+    before += "\nsignal.signal(signal.SIGTERM, lambda *_: os._exit(0))"
+    child = spec(tmp_path, before=before, patient=True)
+    async with asyncio.timeout(PATIENCE):
+        orderly = await supervise(
+            [child], ready=lambda: os.kill(os.getpid(), signal.SIGTERM), drain_timeout=5, watch=Mending()
+        )
+    assert orderly
+    assert (tmp_path / "starts").read_text() == "xx"
+
+
+async def test_a_patient_child_that_waits_for_a_change_can_be_stopped(tmp_path: Path) -> None:
+    class Stopping:
+        def changes(self) -> Changes | None:
+            if (tmp_path / "starts").exists():
+                os.kill(os.getpid(), signal.SIGTERM)
+            return None
+
+    child = spec(tmp_path, before=f"open({str(tmp_path / 'starts')!r}, 'a').write('x'); sys.exit(2)", patient=True)
+    async with asyncio.timeout(PATIENCE):
+        assert await supervise([child], ready=lambda: None, drain_timeout=5, watch=Stopping())

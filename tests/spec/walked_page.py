@@ -124,7 +124,7 @@ async def serving(folder: Path, arguments: list[str], monkeypatch: pytest.Monkey
     """What `greenroom serve` with these arguments serves."""
     asked: list[Mapping[str, Any]] = []
     with monkeypatch.context() as patch:
-        patch.setattr(serve, "serve_both", lambda flags, *, fresh: asked.append(flags))
+        patch.setattr(serve, "serve_both", lambda flags, *, fresh, reload: asked.append(flags))
         done = typer.testing.CliRunner().invoke(app, ["serve", *arguments], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     settings = load(asked[0])

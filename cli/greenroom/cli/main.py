@@ -46,16 +46,19 @@ ONE_AGENT = Annotated[
         show_default=False,
     ),
 ]
+RELOAD = Annotated[
+    bool, typer.Option("--reload", help="Start the agents again when a file of theirs changes: for writing them.")
+]
 FRESH = Annotated[bool, typer.Option("--fresh", help="Use a throw-away database, removed when the server stops.")]
 
 
 @app.command()
 @takes_settings("serve")
-def serve(agents: AGENTS = None, fresh: FRESH = False, **flags: str) -> None:
+def serve(agents: AGENTS = None, fresh: FRESH = False, reload: RELOAD = False, **flags: str) -> None:
     """Serve agents: HTTP and gRPC, two supervised processes, every turn stored."""
     from greenroom.cli.serve import serve_both  # noqa: PLC0415  # each command imports what it alone needs
 
-    serve_both({**flags, **({"agent": tuple(agents)} if agents else {})}, fresh=fresh)
+    serve_both({**flags, **({"agent": tuple(agents)} if agents else {})}, fresh=fresh, reload=reload)
 
 
 @app.command()

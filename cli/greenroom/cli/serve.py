@@ -7,6 +7,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from greenroom.cli.settings import Settings
 from greenroom.cli.setup import hide_password, set_up_log
 from greenroom.cli.sources import load, unknown_variables
 from greenroom.cli.supervisor import ChildFailed, ChildSpec, supervise
+from greenroom.cli.watch import Watch
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +28,7 @@ _LONGEST_SOCKET_PATH = 100
 """Unix sockets' paths end at 104 to 108 bytes, by system."""
 
 
-def serve_both(flags: Mapping[str, Any], *, fresh: bool) -> None:
+def serve_both(flags: Mapping[str, Any], *, fresh: bool, reload: bool = False) -> None:
     """Runs until SIGTERM or SIGINT. Raises `WrongSetting` and `CannotStart`."""
     settings = load(flags)
     refuse_open(settings, ("host", "grpc_host", "metrics_host"), flags)
@@ -40,9 +42,15 @@ def serve_both(flags: Mapping[str, Any], *, fresh: bool) -> None:
         with listen(settings.host, settings.port, "port") as listener:
             listener.set_inheritable(True)
             pair = _Pair(settings, folder, listener.fileno(), listener.getsockname()[1])
+            watch = Watch(settings) if reload else None
             try:
                 orderly = asyncio.run(
-                    supervise(pair.specs(), ready=pair.announce, drain_timeout=settings.drain_timeout)
+                    supervise(
+                        pair.specs(patient=reload),
+                        ready=pair.announce,
+                        drain_timeout=settings.drain_timeout,
+                        watch=watch,
+                    )
                 )
             except ChildFailed as problem:
                 sys.exit(problem.code)
@@ -73,9 +81,12 @@ class _Pair:
         self._http_port = http_port
         self._core: Mapping[str, Any] = {}
 
-    def specs(self) -> list[ChildSpec]:
+    def specs(self, *, patient: bool) -> list[ChildSpec]:
+        core = ChildSpec("core", self._core_document, started=self._core_started, reloads=True)
+        if patient:  # compiled files are told from stale ones by the second alone
+            core = replace(core, patient=True, command=(sys.executable, "-B", *core.command[1:]))
         return [
-            ChildSpec("core", self._core_document, started=self._core_started, reloads=True),
+            core,
             ChildSpec("edge", self._edge_document, descriptors=(self._descriptor,)),
         ]
 

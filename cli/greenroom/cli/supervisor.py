@@ -9,14 +9,17 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 from greenroom.cli.process import on_hangup
+from greenroom.cli.watch import Changes
 
 logger = logging.getLogger(__name__)
 
 LONGEST_PAUSE = 1.0
 FORGOTTEN_AFTER = 5.0
+_LOOK_EVERY = 0.3
 KILL_AFTER = 5.0
 """Seconds beyond the drain timeout after which a child that has not ended is killed."""
 
@@ -27,6 +30,14 @@ class ChildFailed(Exception):
     def __init__(self, name: str, code: int) -> None:
         super().__init__(f"{name} could not start")
         self.code = code if code > 0 else 1
+
+
+class Watching(Protocol):
+    """What knows the children's files."""
+
+    def changes(self) -> Changes | None:
+        """Those that have changed since the last time; None for none."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +54,8 @@ class ChildSpec:
     """Called with the addresses it reports, at each start."""
     reloads: bool = False
     """Whether it reads its files again on SIGHUP."""
+    patient: bool = False
+    """Whether one that cannot start is started again when a file has changed, and not before."""
     command: Sequence[str] = (sys.executable, "-m", "greenroom.cli.child")
 
 
@@ -56,16 +69,24 @@ class Child:
         self._stopping = False
         self._up = False
         """Whether the process that runs now has been ready: before it is, a signal may end it."""
+        self._came_up = False
+        """Whether it has been, or the one before it where none runs."""
         self._reload = False
+        self._restart = asyncio.Event()
 
     async def run(self) -> None:
-        """Until `stop`. Raises `ChildFailed` when the first start fails; later crashes are restarted."""
+        """Until `stop`. Raises `ChildFailed` when the first start fails, unless it is patient; later crashes are restarted."""
         pause = 0.0
         while not self._stopping:
             begun = asyncio.get_running_loop().time()
             code = await self._run_once()
+            if self._spec.patient and not self._came_up and not self._restart.is_set() and not self._stopping:
+                logger.error("%s cannot start; it waits for a change of a file", self._spec.role)
+                await self._restart.wait()
             if self._stopping:
                 return
+            if self._restart.is_set():
+                continue
             if not self._ready.is_set():
                 raise ChildFailed(self._spec.role, code)
             if asyncio.get_running_loop().time() - begun >= FORGOTTEN_AFTER:
@@ -81,6 +102,16 @@ class Child:
     async def stop(self, timeout: float) -> bool:
         """Asks it to end and waits; kills it after `timeout` seconds. Whether it ended by itself."""
         self._stopping = True
+        self._restart.set()
+        return await self._end(timeout)
+
+    async def restart(self, timeout: float) -> None:
+        """Has it end as `stop` does, and starts it again."""
+        if self._spec.patient:
+            self._restart.set()
+            await self._end(timeout)
+
+    async def _end(self, timeout: float) -> bool:
         process = self._process
         if process is None or process.returncode is not None:
             return True
@@ -90,7 +121,7 @@ class Child:
                 return await process.wait() == 0
         except TimeoutError:
             logger.error("%s did not stop in %g s and was killed", self._spec.role, timeout)
-            self.kill()
+            _signal(process, signal.SIGKILL)
             return False
 
     def reload(self) -> None:
@@ -110,6 +141,8 @@ class Child:
             _signal(self._process, signal.SIGKILL)
 
     async def _run_once(self) -> int:
+        self._came_up = False
+        self._restart.clear()
         reader, writer = os.pipe()
         try:
             process = self._process = await asyncio.create_subprocess_exec(
@@ -127,7 +160,7 @@ class Child:
         try:
             assert process.stdin is not None
             process.stdin.write(json.dumps(dict(self._spec.document())).encode() + b"\n")
-            if self._stopping:
+            if self._stopping or self._restart.is_set():
                 _signal(process, signal.SIGTERM)
             return await process.wait()
         finally:
@@ -144,16 +177,19 @@ class Child:
             if line := await stream.readline():
                 self._spec.started(json.loads(line))
                 self._ready.set()
-                self._up = True
+                self._up = self._came_up = True
                 self._pass_on()
         finally:
             transport.close()
 
 
-async def supervise(specs: Sequence[ChildSpec], *, ready: Callable[[], None], drain_timeout: float) -> bool:
+async def supervise(
+    specs: Sequence[ChildSpec], *, ready: Callable[[], None], drain_timeout: float, watch: Watching | None = None
+) -> bool:
     """Runs the children until SIGTERM or SIGINT; `ready` is called once all are. Whether all ended in good order.
 
-    A second signal kills them; SIGHUP is passed on to those that it is for. Raises `ChildFailed`."""
+    A second signal kills them; SIGHUP is passed on to those that it is for. What `watch` sees change restarts the patient
+    ones, or is read again. Raises `ChildFailed`."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     children = [Child(spec) for spec in specs]
@@ -174,15 +210,17 @@ async def supervise(specs: Sequence[ChildSpec], *, ready: Callable[[], None], dr
     on_hangup(reload)
     runs = [asyncio.create_task(child.run()) for child in children]
     stopped = asyncio.create_task(stop.wait())
-    readiness = asyncio.create_task(_all_ready(children, ready))
+    aside = [asyncio.create_task(_all_ready(children, ready))]
+    if watch is not None:
+        aside.append(asyncio.create_task(_follow(watch, children, drain_timeout + KILL_AFTER)))
     try:
         await asyncio.wait([stopped, *runs], return_when=asyncio.FIRST_COMPLETED)
         outcomes = await asyncio.gather(*(child.stop(drain_timeout + KILL_AFTER) for child in children))
         await asyncio.gather(*runs)
         return all(outcomes)
     finally:
-        readiness.cancel()
-        stopped.cancel()
+        for task in (*aside, stopped):
+            task.cancel()
         for child in children:
             child.kill()
 
@@ -191,6 +229,28 @@ async def _all_ready(children: Sequence[Child], ready: Callable[[], None]) -> No
     for child in children:
         await child.wait_ready()
     ready()
+
+
+async def _follow(watch: Watching, children: Sequence[Child], timeout: float) -> None:
+    while True:
+        await asyncio.sleep(_LOOK_EVERY)
+        changes = await asyncio.to_thread(watch.changes)
+        if changes is None:
+            continue
+        if changes.settings:
+            logger.warning("%s has changed: it counts when the server is started again", _names(changes.settings))
+        if changes.others:
+            logger.info("%s has changed: starting the agents again", _names(changes.others))
+            await asyncio.gather(*(child.restart(timeout) for child in children))
+        elif changes.scenarios:
+            logger.info("%s has changed: reading the scenarios again", _names(changes.scenarios))
+            for child in children:
+                child.reload()
+
+
+def _names(paths: Sequence[Path]) -> str:
+    here = Path.cwd()
+    return ", ".join(str(path.relative_to(here) if path.is_relative_to(here) else path) for path in paths)
 
 
 def _signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
