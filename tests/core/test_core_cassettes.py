@@ -11,7 +11,7 @@ import pytest
 from greenroom.core.cassettes.cassette import Cassette
 from greenroom.core.cassettes.recording import key_of
 from greenroom.core.errors import AgentFailed, NotRecorded
-from greenroom.sdk import Agent, Call, Reply, ToolError, ToolFailed, Turn, World, tool
+from greenroom.sdk import Agent, Call, Reply, Tool, ToolError, ToolFailed, ToolSource, Turn, World, tool
 from greenroom.sdk.testing import PlayedReply, play
 
 SECRET = "a-value-that-is-secret"
@@ -335,3 +335,45 @@ async def test_a_cassette_that_cannot_be_written_fails_no_turn_and_is_told(
     [played] = await play(agent, ["go"], record=path)
     assert played.text == "done"
     assert "the cassette trip.jsonl cannot be written: Is a directory: 1 recordings are lost" in caplog.text
+
+
+class Elsewhere(ToolSource):
+    """A source that counts how often it is started and called."""
+
+    def __init__(self) -> None:
+        self.started = self.called = 0
+
+    @property
+    def name(self) -> str:
+        return "elsewhere"
+
+    @property
+    def tools(self) -> tuple[Tool[..., Any], ...]:
+        return (self._tool,) if self.started else ()
+
+    async def startup(self) -> None:
+        self.started += 1
+        schema = {"type": "object", "properties": {"city": {"type": "string"}}}
+        self._tool = Tool.described("far", self._far, description="Far away.", parameters=schema)
+
+    async def _far(self, arguments: dict[str, Any]) -> str:
+        self.called += 1
+        return f"{arguments['city']} {self.called}"
+
+
+async def test_a_source_of_tools_need_not_be_there_when_all_is_replayed(tmp_path: Path) -> None:
+    path = tmp_path / "trip.jsonl"
+    source = Elsewhere()
+    agent = Agent("traveller", tools=[source])
+
+    @agent.reply
+    async def reply(turn: Turn) -> str:
+        [described] = turn.tools.openai()
+        return json.dumps([described, await turn.call("far", city=turn.text)])
+
+    [first] = await play(agent, ["Rome"], record=path)
+    [again] = await play(agent, ["Rome"], replay=path)
+    assert again.text == first.text
+    assert (source.started, source.called) == (1, 1)
+    [live] = await play(agent, ["Rome"])
+    assert json.loads(live.text)[1] == "Rome 2"

@@ -56,7 +56,7 @@ class Agents:
         """Raises `StoreUnavailable`, or what an agent's start-up raises; those that have started are then stopped."""
         async with AsyncExitStack() as starting:
             for one in self:
-                one.agent.is_live = not self.deck.replays_all
+                self.deck.prepare(one.agent)
                 await one.start(store)
                 starting.push_async_callback(one.stop)
             self._started = starting.pop_all()

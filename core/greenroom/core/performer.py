@@ -67,7 +67,7 @@ class Performer:
         memory = await self._recall.of(plan) if served.remembers(scenario) and plan.session.user_id else None
         deck, tape = self._agents.deck, None
         if deck.rule_of(scenario) is not None:
-            tape = await deck.tape(served.agent.name, scenario, plan.depth + 1, plan.session)
+            tape = await deck.tape(served.agent, scenario, plan.depth + 1, plan.session)
         waited = perf_counter_ns() - arrived
         time_left = limits.turn_timeout
         if request.timeout is not None:

@@ -16,9 +16,10 @@ class ToolRack:
     def __init__(self, items: Iterable[Tool[..., Any] | ToolSource]) -> None:
         items = tuple(items)
         self.own: Tools = tuple(item for item in items if isinstance(item, Tool))
-        self.sources: tuple[ToolSource, ...] = tuple(
+        self._given: tuple[ToolSource, ...] = tuple(
             dict.fromkeys(item for item in items if isinstance(item, ToolSource))
         )
+        self.sources = self._given
         self._now = self.own
         self._seen: tuple[Tools, ...] = ()
         self._clashes: tuple[str, ...] = ()
@@ -28,8 +29,12 @@ class ToolRack:
         """One more source, after the others. Raises `RuntimeError` once they have been started."""
         if self._is_started:
             raise RuntimeError(f"the tools of {source.name} come too late: the agent has been started")
-        if source not in self.sources:
-            self.sources = (*self.sources, source)
+        if source not in self._given:
+            self.sources = self._given = (*self._given, source)
+
+    def stand_in(self, sources: tuple[ToolSource, ...] | None) -> None:
+        """Until it is started the next time: others in the place of its sources; None for its own."""
+        self.sources = self._given if sources is None else sources
 
     @property
     def now(self) -> Tools:

@@ -4,7 +4,9 @@ import asyncio
 import logging
 from pathlib import Path
 
+from greenroom.core.agent import Agent
 from greenroom.core.cassettes.cassette import Cassette, CassetteError
+from greenroom.core.cassettes.recorded_source import RecordedSource, record_tools
 from greenroom.core.cassettes.rule import CassetteRule
 from greenroom.core.cassettes.tape import Place, Tape
 from greenroom.core.errors import NotRecorded
@@ -47,7 +49,7 @@ class Deck:
         """What is recorded and replayed of its sessions."""
         return scenario.cassette or self._rule
 
-    async def tape(self, agent: str, scenario: Scenario, turn: int, session: SessionRecord) -> Tape | None:
+    async def tape(self, agent: Agent, scenario: Scenario, turn: int, session: SessionRecord) -> Tape | None:
         """The part of a turn, the n-th on its path; None where nothing is recorded or replayed. Raises `NotRecorded` where a
         cassette cannot be read."""
         rule = self.rule_of(scenario)
@@ -62,9 +64,20 @@ class Deck:
         except CassetteError as error:
             _log.error("%s", error)
             raise NotRecorded(f"the cassette {Path(replay).name} cannot be used; the log says why") from None
+        if records is not None and agent.rack.sources:
+            record_tools(agent.name, agent.rack.sources, records)
         ids = {"session_id": session.session_id, "chat_id": session.chat_id, "user_id": session.user_id}
         masks = {f"${{{name}}}": id for name, id in ids.items() if len(id) >= _SHORTEST_ID}
-        return Tape(Place(agent, scenario.id, turn, masks), replays, records, self._redactor)
+        return Tape(Place(agent.name, scenario.id, turn, masks), replays, records, self._redactor)
+
+    def prepare(self, agent: Agent) -> None:
+        """Before the agent is started: where nothing is asked outside, its sources of tools are not either."""
+        agent.is_live = not self.replays_all
+        if self._rule is None or agent.is_live:
+            agent.rack.stand_in(None)
+            return
+        cassette = self._cassette(self._rule.replay)
+        agent.rack.stand_in(tuple([RecordedSource(source.name, agent.name, cassette) for source in agent.rack.sources]))
 
     def forget(self) -> None:
         """Files are read anew when they are next wanted: all that was recorded is in them."""

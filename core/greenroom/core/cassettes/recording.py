@@ -6,7 +6,8 @@ from typing import Any, Literal
 import msgspec
 
 NOTHING = msgspec.Raw()
-Kind = Literal["tool", "model"]
+Kind = Literal["tool", "model", "tools"]
+"""The last one: what tools a source has."""
 
 
 class Failure(msgspec.Struct, frozen=True, gc=False):
