@@ -4,15 +4,21 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pydantic_ai
 import pytest
 from llm_talk import agent_of
+from openai import AsyncOpenAI
+from pydantic_ai.models.openai import OpenAIChatModel
+from pydantic_ai.providers.openai import OpenAIProvider
 from stub_endpoint import Told as Answer
 from stub_endpoint import endpoint, events
-from stub_model import StubModel, calls, says
+from stub_model import StubModel, calls, fails, says
 from talk import Told, talking
 
+from greenroom.agents.adapters import adapt
 from greenroom.agents.http import AnswerPaths, HttpAgent, OpenAiAgent
 from greenroom.agents.llm import LlmAgent
+from greenroom.core.cassettes.cassette import Cassette
 from greenroom.core.cassettes.deck import Deck
 from greenroom.core.cassettes.rule import CassetteRule
 from greenroom.core.errors import NotRecorded
@@ -123,3 +129,42 @@ async def test_an_endpoint_of_its_own_shape_is_replayed(tmp_path: Path) -> None:
     assert [(turn.reply, turn.tool_calls[0].name) for turn in again] == [("On its way.", "find")]
     assert live[0].reply == again[0].reply
     assert len(served.asked) == 1
+
+
+async def test_a_frameworks_model_is_replayed_at_its_http_client(tmp_path: Path) -> None:
+    path = str(tmp_path / "talk.jsonl")
+    record, replay = CassetteRule(record=path), CassetteRule(replay=path)
+    with StubModel(fails(503), calls("look_up", city="Rome"), says("It is sunny.")) as model:
+        async with AsyncOpenAI(api_key="none", base_url=model.url) as client:
+            live = await talk_about(adapted(client), record, "Rome?", told=Told())
+            asked = len(model.requests)
+            again = await talk_about(adapted(client), replay, "Rome?", told=Told(), session="session-2")
+            with pytest.raises(NotRecorded, match=r"content is \"Oslo\?\" here and \"Rome\?\" there"):
+                await talk_about(adapted(client), replay, "Oslo?", told=Told())
+        assert len(model.requests) == asked == 3
+    assert [turn.reply for turn in again] == [turn.reply for turn in live] == ["It is sunny."]
+    assert [recording.name for recording in Cassette(Path(path))].count("127.0.0.1") == 2
+
+
+async def test_what_is_asked_outside_a_taped_turn_is_sent_as_ever(tmp_path: Path) -> None:
+    rule = CassetteRule(record=str(tmp_path / "talk.jsonl"))
+    with StubModel(says("Hello.")) as model:
+        async with AsyncOpenAI(api_key="none", base_url=model.url) as client:
+            await talk_about(adapted(client), rule, "Hi")
+            async with talking(adapted(client)) as talk:
+                await talk.say("Hi")
+        assert len(model.requests) == 2
+
+
+def adapted(client: AsyncOpenAI) -> Agent:
+    """An agent of pydantic-ai's own, with a tool, on a model behind the official client."""
+    framework: Any = pydantic_ai.Agent(OpenAIChatModel("stub", provider=OpenAIProvider(openai_client=client)))
+
+    @framework.tool_plain
+    def look_up(city: str) -> str:
+        """Looks up."""
+        return f"sunny in {city}"
+
+    agent = adapt(framework, "framework")
+    assert agent is not None
+    return agent

@@ -89,6 +89,8 @@ class Performer:
             _log.warning("the agent is not available: session %s: %s", plan.session.session_id, error)
             raise await self._failed(plan, turn, AgentDown(error.retry_after), error) from None
         except Exception as error:  # the agent is the author's: its text stays in the log
+            if (refused := turn.toolbox.refused) is not None:  # what came of it in the agent says nothing more
+                raise await self._failed(plan, turn, refused, refused) from None
             _log.exception("agent failed: session %s, request %s", plan.session.session_id, request.request_id)
             raise await self._failed(plan, turn, AgentFailed(), error) from None
         finally:

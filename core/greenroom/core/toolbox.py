@@ -8,7 +8,7 @@ from functools import partial
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
-from greenroom.core.cassettes.tape import Asked
+from greenroom.core.cassettes.tape import IN_TAPED_CALL, Asked
 from greenroom.core.errors import LimitExceeded, NotRecorded
 from greenroom.core.ledger import WRITER, Writer, leave
 from greenroom.core.plain import any_json, to_json, well_formed
@@ -282,9 +282,16 @@ class Toolbox:
             raise
         if asked.recording is None:
             running.asked = asked
-            return self._work(tool, given, running)
+            return self._recorded(tool, given, running)
         running.scripted_by = asked.by
         return _replayed(asked, self._turn.world_turn)
+
+    async def _recorded(self, tool: Tool[..., Any], given: dict[str, Any], running: Execution) -> Any:
+        token = IN_TAPED_CALL.set(True)
+        try:
+            return await self._work(tool, given, running)
+        finally:
+            IN_TAPED_CALL.reset(token)
 
     def _work(self, tool: Tool[..., Any], given: dict[str, Any], running: Execution) -> Awaitable[Any]:
         keywords = tool.signature.keywords(given)

@@ -74,6 +74,7 @@ class Tool(Generic[P, R]):
         self.timeout = timeout
         self.is_async = inspect.iscoroutinefunction(function)
         self._signature: ToolSignature | None = None
+        self._replayable: bool | None = None
         update_wrapper(self, function)
 
     @staticmethod
@@ -84,10 +85,13 @@ class Tool(Generic[P, R]):
         description: str = "",
         parameters: Mapping[str, Any],
         timeout: float | None = None,
+        replayable: bool | None = None,
     ) -> "Tool[..., Any]":
         """A tool that is known by its JSON schema, not by its signature: its function takes `arguments`, a dict, and what is
-        injected by type. It checks the arguments itself. Raises `TypeError` for a function that takes anything else."""
+        injected by type. It checks the arguments itself. `replayable`: see `is_replayable`. Raises `TypeError` for a function
+        that takes anything else."""
         made: Tool[..., Any] = Tool(function, name, timeout)
+        made._replayable = replayable
         made._signature = describe_signature(function, description, parameters)
         return made
 
@@ -107,7 +111,10 @@ class Tool(Generic[P, R]):
 
     @property
     def is_replayable(self) -> bool:
-        """Whether all that a call does is to return something and to write to the world."""
+        """Whether all that a call does is to return something and to write to the world: a cassette may answer in its place.
+        Not one that takes the turn, unless it was described as one."""
+        if self._replayable is not None:
+            return self._replayable
         return not any(kind.reaches_further for kind in self.signature.injected.values())
 
     def openai(self) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import Any, TypeVar, overload
 
 import msgspec
 
-from greenroom.core.cassettes.tape import Tape
+from greenroom.core.cassettes.tape import IN_TAPED_CALL, Tape
 from greenroom.core.chance import Clock, Ids, turn_random
 from greenroom.core.conversation import Conversation, conversation_of
 from greenroom.core.errors import LimitExceeded, NotRecorded
@@ -244,7 +244,7 @@ class Turn(Injectable):
         cassette records the turn it is recorded; where one replays it `ask` is not called (docs/cassettes.md). `name` is the
         model's. Ids that change from session to session do not belong into the request. Raises what `ask` raises."""
         tape = self.scene.tape
-        if tape is None:
+        if tape is None or IN_TAPED_CALL.get():  # the call is recorded as a whole
             return await ask()
         try:
             answer: T = await tape.ask(name, request, ask)
@@ -280,8 +280,12 @@ class Turn(Injectable):
 
     def call_sync(self, tool: Tool[..., T], /, **arguments: Any) -> T:
         """`call` for agents and tools that are plain functions (they run in a thread)."""
-        result: T = asyncio.run_coroutine_threadsafe(self.toolbox.call(tool, arguments), self._loop).result()
+        result: T = self.wait_for(self.toolbox.call(tool, arguments))
         return result
+
+    def wait_for(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of a coroutine that runs on the turn's event loop meanwhile: for code in a thread."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     def outside(self, name: str, arguments: Mapping[str, Any], id: str = "") -> OutsideCall:
         """Records a tool call that runs elsewhere, from now until it is told how it ended. Scenarios do not script those.

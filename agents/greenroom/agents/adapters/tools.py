@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic_core import to_jsonable_python
 
+from greenroom.agents.adapters.taped_http import TURN, tape_http
 from greenroom.sdk import AgentError, Tool, Turn
 
 Run = Callable[[dict[str, Any]], Awaitable[Any]]
@@ -49,9 +50,15 @@ def current_turn() -> Turn:
 def serving(turn: Turn) -> Iterator[None]:
     """Makes it the current turn."""
     token = _turn.set(turn)
+    taped = None
+    if turn.is_taped:
+        tape_http()
+        taped = TURN.set(turn)
     try:
         yield
     finally:
+        if taped is not None:
+            TURN.reset(taped)
         _turn.reset(token)
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,6 +17,9 @@ from greenroom.core.errors import NotRecorded
 from greenroom.core.plain import any_json, to_json, well_formed
 from greenroom.core.records import Change
 from greenroom.core.redaction import DocumentRedactor
+
+IN_TAPED_CALL: ContextVar[bool] = ContextVar("greenroom_in_taped_call", default=False)
+"""Whether code runs for a tool call that is recorded as a whole."""
 
 _NO_IDS: Final[Mapping[str, str]] = {}
 
