@@ -25,7 +25,7 @@ from stub_model import (
 from talk import Talk, Told, talking
 
 from greenroom.agents.llm import Endpoint, LlmAgent, LlmOptions
-from greenroom.core.errors import AgentDown, GreenroomError, LimitExceeded, TurnTimeout
+from greenroom.core.errors import AgentDown, ContextExceeded, GreenroomError, LimitExceeded, TurnTimeout
 from greenroom.core.limits import Limits
 from greenroom.core.records import TurnRecord
 from greenroom.sdk import tool
@@ -108,7 +108,6 @@ REFUSED = {
     "no_such_model (404)": fails(404),
     "refused_request (400)": fails(400),
     "quota_exceeded (429)": fails(429, '{"error": {"code": "insufficient_quota", "message": "SECRET", "type": "x"}}'),
-    "too_long (400)": fails(400, '{"error": {"code": "context_length_exceeded", "message": "SECRET", "type": "x"}}'),
 }
 
 
@@ -119,9 +118,53 @@ async def test_what_will_not_pass_is_503_at_once(model: StubModel, reason: str) 
     async with talking(agent) as talk:
         _, detail = await goes_down(talk)
         # of what was asked, the next turn may be free
-        assert bool(agent.problem()) is not reason.startswith(("refused_request", "too_long"))
+        assert bool(agent.problem()) is not reason.startswith("refused_request")
     assert detail == f"AgentUnavailable: no model has answered: openai:stub: {reason}"
     assert len(model.requests) == 1
+
+
+def longer(message: str, **error: Any) -> Answer:
+    return fails(400, json.dumps({"error": {"message": message, **error}}))
+
+
+TOO_LONG = {
+    "OpenAI": longer("SECRET", code="context_length_exceeded", type="invalid_request_error"),
+    "vLLM": fails(
+        400, '{"object": "error", "message": "This model\'s maximum context length is 9 tokens.", "code": 400}'
+    ),
+    "llama.cpp": longer("the request exceeds the available context size", code=400, type="exceed_context_size_error"),
+    "a proxy": fails(413, "<html>SECRET</html>", content_type="text/html"),
+}
+
+
+@pytest.mark.parametrize("who", TOO_LONG)
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_a_conversation_that_is_too_long_is_said_to_be(model: StubModel, who: str, streamed: bool) -> None:
+    model.play(TOO_LONG[who], FINE)
+    agent = desk(model)
+    async with talking(agent) as talk:
+        with pytest.raises(ContextExceeded) as raised:
+            await talk.say("Hi", told=Told() if streamed else None)
+        [failed] = await talk.failures()
+        assert agent.problem() == ""  # the next turn may be shorter
+        assert (await talk.say("Hi")).reply == "All is well."
+    assert raised.value.message == "The conversation is too long for the agent"
+    number = 413 if who == "a proxy" else 400
+    assert failed.detail == f"ConversationTooLong: no model has answered: openai:stub: too_long ({number})"
+    assert len(model.requests) == 2
+
+
+async def test_a_conversation_may_be_too_long_for_one_model_and_not_for_the_next(model: StubModel) -> None:
+    with StubModel(FINE) as other:
+        agent = desk(model, fallback=(Endpoint(model="openai:other", base_url=other.url),))
+        model.play(TOO_LONG["OpenAI"])
+        async with talking(agent) as talk:
+            assert (await talk.say("Hi")).reply == "All is well."
+            other.play(fails(401))
+            await goes_down(talk)  # the other one may come back
+            other.play(TOO_LONG["OpenAI"])
+            with pytest.raises(ContextExceeded):
+                await talk.say("Hi")
 
 
 async def test_a_model_that_says_it_failed_is_asked_again() -> None:

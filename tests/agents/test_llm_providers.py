@@ -8,7 +8,7 @@ from stub_model import Answer, StubModel, fails
 from talk import talking
 
 from greenroom.agents.llm import LlmAgent, LlmOptions
-from greenroom.core.errors import AgentDown
+from greenroom.core.errors import AgentDown, ContextExceeded
 from greenroom.sdk import tool
 
 
@@ -47,6 +47,19 @@ PROVIDERS = {
 }
 
 
+TOO_LONG = {
+    "anthropic:claude-haiku-5-5": {
+        "type": "invalid_request_error",
+        "message": "prompt is too long: 200001 tokens > 200000 maximum",
+    },
+    "google:gemini-2.5-flash": {
+        "code": 400,
+        "status": "INVALID_ARGUMENT",
+        "message": "The input token count (2000000) exceeds the maximum number of tokens allowed (1048575).",
+    },
+}
+
+
 @pytest.mark.parametrize("name", PROVIDERS)
 async def test_a_turn_runs_with_its_tools(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     call, text, path, header = PROVIDERS[name]
@@ -75,3 +88,6 @@ async def test_a_turn_runs_with_its_tools(name: str, monkeypatch: pytest.MonkeyP
                     await talk.say(f"Hi {status}")
                 assert agent.problem().endswith(f"{reason} ({status})")
                 assert len(model.requests) == (3 if status == 500 else 1)
+            model.play(fails(400, json.dumps({"error": TOO_LONG[name]})))
+            with pytest.raises(ContextExceeded):
+                await talk.say("Hi at length")

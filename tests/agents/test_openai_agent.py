@@ -10,7 +10,7 @@ from talk import Told as Heard
 from talk import talking, until
 
 from greenroom.agents.http import OpenAiAgent
-from greenroom.core.errors import AgentDown, AgentFailed
+from greenroom.core.errors import AgentDown, AgentFailed, ContextExceeded
 from greenroom.core.records import Message
 from greenroom.sdk.testing import play
 
@@ -131,6 +131,11 @@ async def test_an_endpoint_that_does_not_stream_is_read_whole() -> None:
         (Told(pieces=(b"data: nonsense\n\n",)), AgentFailed, "no JSON"),
         (Told(pieces=events([1])), AgentFailed, "is an object"),
         (Told({"error": {"message": "hunter2"}}), AgentDown, "hunter2"),
+        (Told({"error": {"code": "context_length_exceeded", "message": "hunter2"}}, 400), ContextExceeded, "hunter2"),
+        (Told({"error": "hunter2: Input is too long"}, 422), ContextExceeded, "answered 422"),
+        (Told({"error": {"message": "hunter2: the temperature is too high"}}, 400), AgentFailed, "answered 400"),
+        (Told(pieces=events({"error": {"type": "exceed_context_size_error"}})), ContextExceeded, "is an error"),
+        (Told("hunter2", 413), ContextExceeded, "answered 413"),
         (Told({"choices": []}), AgentFailed, "has choices"),
         (Told({"choices": ["a"]}), AgentFailed, "not of OpenAI's format"),
         (Told(completion(tool_calls=[{"id": "x"}])), AgentFailed, "without a name"),

@@ -16,7 +16,19 @@ from greenroom.core.agents import Agents
 from greenroom.core.errors import AgentFailed
 from greenroom.core.limits import Limits
 from greenroom.core.served import Served
-from greenroom.sdk import Agent, AgentUnavailable, OutsideCall, Reply, Tool, ToolFailed, Turn, World, WorldError, tool
+from greenroom.sdk import (
+    Agent,
+    AgentUnavailable,
+    ConversationTooLong,
+    OutsideCall,
+    Reply,
+    Tool,
+    ToolFailed,
+    Turn,
+    World,
+    WorldError,
+    tool,
+)
 from greenroom.sdk.testing import play
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -154,6 +166,28 @@ async def test_an_agent_whose_backend_is_down_is_unavailable(serve: Serve) -> No
     assert (failed.reason, failed.detail) == (
         "AGENT_UNAVAILABLE",
         "AgentUnavailable: http://secret/ said: Traceback …",
+    )
+
+
+async def test_a_conversation_that_is_too_long_is_the_requests_fault(serve: Serve) -> None:
+    async def reply(turn: Turn) -> str:
+        if turn.number == 1:
+            return "hi"
+        raise ConversationTooLong("http://secret/ said: 9000 tokens")
+
+    core = await serve(as_agent(reply, "short"))
+    await core.say("hi")
+    failure = await core.refuses("hi")
+    assert (failure.code, failure.reason, failure.retryable) == (
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "CONTEXT_LENGTH_EXCEEDED",
+        False,
+    )
+    assert (failure.message, failure.retry_after) == ("The conversation is too long for the agent", None)
+    [failed] = (await core.turns()).failed
+    assert (failed.reason, failed.detail) == (
+        "CONTEXT_LENGTH_EXCEEDED",
+        "ConversationTooLong: http://secret/ said: 9000 tokens",
     )
 
 

@@ -13,6 +13,7 @@ EXPORTS = {
         "AgentUnavailable",
         "Call",
         "Conversation",
+        "ConversationTooLong",
         "EarlierSession",
         "Fact",
         "Message",

@@ -79,6 +79,24 @@ async def test_a_model_that_refuses_the_key_is_not_quoted(
         assert secret not in refused.text + caplog.text
 
 
+async def test_a_conversation_that_is_too_long_is_400_and_not_to_be_tried_again(
+    folder: Path, model: StubModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    model.play(fails(400, '{"error": {"code": "context_length_exceeded", "message": "SECRET", "type": "x"}}'))
+    async with serving(folder, ["shop.toml"], monkeypatch) as sandbox:
+        refused = await sandbox.post({"messages": [{"role": "user", "content": "Hi"}]})
+    error = {name: value for name, value in refused.json()["error"].items() if name != "request_id"}
+    assert (refused.status_code, refused.headers["x-should-retry"]) == (400, "false")
+    assert error == {
+        "message": "The conversation is too long for the agent",
+        "type": "invalid_request_error",
+        "code": "context_length_exceeded",
+        "param": "messages",
+    }
+    assert len(model.requests) == 1
+
+
 async def test_the_same_in_python(folder: Path, model: StubModel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "shop_tools", raising=False)
     agent: Agent = module_of(folder, "shop").agent

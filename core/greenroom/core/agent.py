@@ -62,6 +62,11 @@ class AgentError(Exception):
     """An agent that cannot be served, or that answered with something that is no reply. The message says what to do."""
 
 
+class ConversationTooLong(AgentError):
+    """What an agent raises when the conversation is longer than the model takes that it asks: the caller gets 400
+    `context_length_exceeded`, which trying again cannot cure. The message is for the log and the evidence."""
+
+
 _RETRY_AFTER = 1.0
 _LONGEST_RETRY_AFTER = 3600.0
 

@@ -5,7 +5,8 @@ whether a retry can help. `core/rpc/status.py` renders it for gRPC, `edge/errors
 
     GreenroomError
     ├── InvalidRequest          a field is wrong; `field` names it
-    │   └── LimitExceeded       a bound of SEC-08 was passed
+    │   ├── LimitExceeded       a bound of SEC-08 was passed
+    │   └── ContextExceeded     the conversation is longer than what the agent asks takes
     ├── Unauthenticated         no key, or an unknown one
     ├── PermissionDenied        the key lacks the scope
     ├── NotFound
@@ -51,6 +52,15 @@ class InvalidRequest(GreenroomError):
 
 class LimitExceeded(InvalidRequest):
     reason = "LIMIT_EXCEEDED"
+
+
+class ContextExceeded(InvalidRequest):
+    """As OpenAI's clients know it. What was said of it stays in the log."""
+
+    reason = "CONTEXT_LENGTH_EXCEEDED"
+
+    def __init__(self) -> None:
+        super().__init__("The conversation is too long for the agent", field="messages")
 
 
 class Unauthenticated(GreenroomError):

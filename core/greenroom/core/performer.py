@@ -8,12 +8,13 @@ from time import perf_counter_ns
 import msgspec
 
 from greenroom.core import usage
-from greenroom.core.agent import AgentUnavailable, Reply, produce
+from greenroom.core.agent import AgentUnavailable, ConversationTooLong, Reply, produce
 from greenroom.core.bounded import Overrun, bounded
 from greenroom.core.conversation import conversation_of, is_stored
 from greenroom.core.errors import (
     AgentDown,
     AgentFailed,
+    ContextExceeded,
     GreenroomError,
     LimitExceeded,
     NotRecorded,
@@ -88,6 +89,9 @@ class Performer:
         except AgentUnavailable as error:
             _log.warning("the agent is not available: session %s: %s", plan.session.session_id, error)
             raise await self._failed(plan, turn, AgentDown(error.retry_after), error) from None
+        except ConversationTooLong as error:
+            _log.warning("the conversation is too long: session %s: %s", plan.session.session_id, error)
+            raise await self._failed(plan, turn, ContextExceeded(), error) from None
         except Exception as error:  # the agent is the author's: its text stays in the log
             if (refused := turn.toolbox.refused) is not None:  # what came of it in the agent says nothing more
                 raise await self._failed(plan, turn, refused, refused) from None

@@ -15,7 +15,16 @@ async def reply(turn: Turn) -> Reply:
     return Reply(f"It is {order['status']}.", confidence=0.9)
 """
 
-from greenroom.core.agent import Agent, AgentError, AgentUnavailable, Reply, Usage, as_agent, delegate
+from greenroom.core.agent import (
+    Agent,
+    AgentError,
+    AgentUnavailable,
+    ConversationTooLong,
+    Reply,
+    Usage,
+    as_agent,
+    delegate,
+)
 from greenroom.core.conversation import Conversation
 from greenroom.core.notes import EarlierSession, Fact
 from greenroom.core.plain import WorldError
@@ -33,6 +42,7 @@ __all__ = [
     "AgentUnavailable",
     "Call",
     "Conversation",
+    "ConversationTooLong",
     "EarlierSession",
     "Fact",
     "Message",

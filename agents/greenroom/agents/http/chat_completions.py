@@ -7,7 +7,8 @@ from typing import Any
 from greenroom.agents.breaker import BackendFailed
 from greenroom.agents.http.answer import record_call
 from greenroom.agents.http.exchange import DONE
-from greenroom.sdk import AgentError, Reply, Turn, Usage
+from greenroom.agents.too_long import says_too_long
+from greenroom.sdk import AgentError, ConversationTooLong, Reply, Turn, Usage
 
 PASSED_ON = frozenset(
     {
@@ -112,7 +113,8 @@ class Completion:
 
     def _read(self, document: Mapping[str, Any], part: str) -> str:
         if document.get("error"):
-            raise BackendFailed(f"the answer is an error: {json.dumps(document['error'])[:300]}")
+            said = f"the answer is an error: {json.dumps(document['error'])[:300]}"
+            raise ConversationTooLong(said) if says_too_long(document) else BackendFailed(said)
         self._usage = document.get("usage") or self._usage
         self._note_extras(document)
         choices = document.get("choices")

@@ -10,7 +10,8 @@ from typing import Any
 
 from greenroom.agents.breaker import BackendFailed
 from greenroom.agents.http.template import EXTRA
-from greenroom.sdk import AgentError, AgentUnavailable
+from greenroom.agents.too_long import is_too_long
+from greenroom.sdk import AgentError, AgentUnavailable, ConversationTooLong
 from greenroom.tools.extras import import_extra
 
 DONE = "[DONE]"
@@ -80,14 +81,17 @@ class Exchange:
             raise AgentError(f"{self._name} redirects to {self._response.headers.get('location')}; name that address")
         try:
             async with asyncio.timeout(_ERROR_SECONDS):
-                said = _quote(await self._body(_ERROR_BYTES))
+                body = await self._body(_ERROR_BYTES)
+                said = _quote(body)
         except TimeoutError:
-            said = "(it does not end)"
+            body, said = b"", "(it does not end)"
         why = f"{self._name} answered {status}: {said}"
         if status == 429:
             raise AgentUnavailable(why, retry_after=self._retry_after())
         if status >= 500 or status in (401, 403, 408):
             raise BackendFailed(why, retry_after=self._retry_after())
+        if is_too_long(status, _json_of(body)):
+            raise ConversationTooLong(why)
         raise AgentError(why)
 
     async def _body(self, enough: int) -> bytes:
@@ -110,6 +114,14 @@ class Exchange:
         except ValueError:
             return 1.0
         return min(max(seconds, 1.0), _LONGEST_RETRY_AFTER)
+
+
+def _json_of(body: bytes) -> Any:
+    """An error's JSON; its text where it is none, or was cut."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return body.decode(errors="replace")
 
 
 def _quote(body: bytes) -> str:

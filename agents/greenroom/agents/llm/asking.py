@@ -25,7 +25,7 @@ from greenroom.agents.breaker import Breaker
 from greenroom.agents.llm.models import OpenModel
 from greenroom.agents.llm.options import LlmOptions
 from greenroom.agents.llm.problems import Problem, problem_of
-from greenroom.sdk import AgentUnavailable, Turn
+from greenroom.sdk import AgentUnavailable, ConversationTooLong, Turn
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +59,8 @@ class Asking:
         """What went wrong on the way, in order."""
         self.is_down = False
         """Whether the last of them says something of the model, not of what it was asked."""
+        self._too_long: set[int] = set()
+        """The models for which the conversation is too long."""
 
     @property
     def model(self) -> str:
@@ -71,7 +73,7 @@ class Asking:
 
     async def ask(self, request: Request) -> ModelResponse:
         """A model's answer, whose text has been told. Raises `AgentUnavailable` when none gave any, or one broke off in the
-        midst of what a stream was told already."""
+        midst of what a stream was told already; `ConversationTooLong` where it is that for all of them."""
         problem: Problem | None = None
         for number in range(self._current, len(self._models)):
             self._current = number
@@ -88,7 +90,10 @@ class Asking:
                 if pause is None:
                     break
                 await asyncio.sleep(pause)
-        raise _unavailable(f"no model has answered: {', '.join(self.problems)}", problem)
+        said = f"no model has answered: {', '.join(self.problems)}"
+        if len(self._too_long) == len(self._models):
+            raise ConversationTooLong(said)
+        raise _unavailable(said, problem)
 
     def _pause(self, problem: Problem, attempt: int) -> float | None:
         """Seconds until the same model is asked again; None when it is not."""
@@ -103,6 +108,8 @@ class Asking:
     def _note(self, problem: Problem) -> None:
         self.problems.append(f"{self.model}: {problem}")
         self.is_down = problem.is_models
+        if problem.reason == "too_long":
+            self._too_long.add(self._current)
         logger.warning("%s gave no answer: %s", self.model, problem)
 
     async def _attempt(self, request: Request, text: "StepText") -> ModelResponse:

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from pydantic_ai import exceptions
 
+from greenroom.agents.too_long import is_too_long
+
 _TABLE: tuple[tuple[type[Exception], str, bool], ...] = (
     (exceptions.ModelRateLimitError, "rate_limited", True),
     (exceptions.ModelQuotaExceededError, "quota_exceeded", False),
@@ -49,6 +51,8 @@ class Problem(Exception):
 def problem_of(error: Exception) -> Problem:
     """What an exception of the model's client comes to. One that no client is known to raise is an answer that it could not
     read."""
+    if isinstance(error, exceptions.ModelHTTPError) and is_too_long(error.status_code, error.body):
+        return Problem("too_long", again=False, status=error.status_code)
     for kind, reason, again in _TABLE:
         if isinstance(error, kind):
             return Problem(reason, again, getattr(error, "retry_after", None), getattr(error, "status_code", None))
