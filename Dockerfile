@@ -12,6 +12,7 @@ COPY tools tools
 COPY agents agents
 COPY storage storage
 COPY edge edge
+COPY rehearsal rehearsal
 COPY cli cli
 RUN /opt/greenroom/bin/python -m pip install --no-cache-dir --disable-pip-version-check -c constraints.txt ".[${EXTRAS}]" \
     && /opt/greenroom/bin/python -m compileall -q /opt/greenroom/lib \

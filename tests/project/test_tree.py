@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-ROOTS = ("proto", "core", "tools", "agents", "storage", "edge", "cli")
+ROOTS = ("proto", "core", "tools", "agents", "storage", "edge", "rehearsal", "cli")
 UNTELLING = {"utils", "helpers", "common", "misc", "manager", "base"}
 
 

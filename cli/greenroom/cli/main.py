@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from greenroom.cli import keys
+from greenroom.cli import check_flags, keys
 from greenroom.cli.flags import takes_settings
 from greenroom.cli.process import CannotStart
 from greenroom.cli.scenarios_commands import scenarios
@@ -121,6 +121,52 @@ def create_key(
         raise WrongSetting(str(problem).partition(": ")[2]) from None
     typer.echo(key)
     typer.echo(entry)
+
+
+@app.command()
+def check(
+    url: check_flags.URL = "",
+    key: check_flags.KEY = "",
+    headers: check_flags.HEADERS = None,
+    model: check_flags.MODEL = "",
+    say: check_flags.SAY = None,
+    sessions: check_flags.SESSIONS = 200,
+    rate: check_flags.RATE = 100.0,
+    duration: check_flags.DURATION = 5.0,
+    timeout: check_flags.TIMEOUT = 30.0,
+    only: check_flags.ONLY = None,
+    skip: check_flags.SKIP = None,
+    ca: check_flags.CA = "",
+    insecure: check_flags.INSECURE = False,
+    strict: check_flags.STRICT = False,
+    as_json: check_flags.AS_JSON = False,
+    junit: check_flags.JUNIT = "",
+    listed: check_flags.LISTED = False,
+) -> None:
+    """Play an evaluator against an endpoint, ours or not: what holds and what does not. Exit code 0: all that is required and
+    recommended holds; 1: something does not; 2: it could not be checked."""
+    from greenroom.cli import check_command  # noqa: PLC0415
+    from greenroom.rehearsal import PUBLISHED_LINES, Options  # noqa: PLC0415
+
+    if listed:
+        check_command.show_catalogue()
+        return
+    options = Options(
+        url,
+        key=key,
+        headers=dict(map(check_command.header_of, headers or ())),
+        model=model,
+        lines=tuple(say or PUBLISHED_LINES),
+        sessions=sessions,
+        rate=rate,
+        seconds=duration,
+        timeout=timeout,
+        only=tuple(only or ()),
+        skip=tuple(skip or ()),
+        ca=ca,
+        insecure=insecure,
+    )
+    raise typer.Exit(check_command.check_endpoint(options, check_command.Output(as_json, junit, strict)))
 
 
 @app.command()

@@ -10,8 +10,8 @@ from pydantic import SecretStr, ValidationError
 
 from greenroom.cli.settings import FILE, PREFIX, Settings, file_values, flag_of, variables_of
 
-KNOWN_ELSEWHERE = ("GREENROOM_DOMAIN",)
-"""Variables with our prefix that the compose file reads."""
+KNOWN_ELSEWHERE = ("GREENROOM_DOMAIN", "GREENROOM_KEY")
+"""Variables with our prefix that the compose file and `greenroom check` read."""
 
 
 class WrongSetting(Exception):

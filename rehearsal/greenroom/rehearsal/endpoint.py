@@ -1,0 +1,164 @@
+"""The endpoint that is checked: requests to it, and what it answers."""
+
+import asyncio
+import json
+import ssl
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx2
+
+CHAT = "/v1/chat/completions"
+_EXCERPT = 600
+_BUSY = frozenset({429, 503})
+_ATTEMPTS = 4
+_LONGEST_PAUSE = 2.0
+_MOST_ERRORS = 500
+_LONGEST_ERROR = 20_000
+
+
+class NoAnswer(Exception):
+    """A request got no answer: it took too long, or the connection broke. The text says which."""
+
+
+class Gone(NoAnswer):
+    """No connection can be made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back. `request` tells the request in a line; `seconds` is until the last byte."""
+
+    request: str
+    status: int
+    headers: Mapping[str, str]
+    text: str
+    seconds: float
+
+    @property
+    def excerpt(self) -> str:
+        """The beginning of the body, on one line."""
+        text = " ".join(self.text[: 4 * _EXCERPT].split())
+        return text if len(text) <= _EXCERPT else f"{text[: _EXCERPT - 1]}…"
+
+    @property
+    def json(self) -> Any:
+        """The body; None if it is no JSON."""
+        try:
+            return json.loads(self.text)
+        except (ValueError, RecursionError):
+            return None
+
+    @property
+    def media_type(self) -> str:
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+@dataclass(slots=True)
+class Ask:
+    """A request that is to be made. `content` is sent as it stands; `body` as JSON."""
+
+    method: str
+    path: str
+    body: Any = None
+    content: bytes | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    without_key: bool = False
+
+    @property
+    def shown(self) -> str:
+        """In one line, for a reader."""
+        headers = "".join(f" {name}: {value};" for name, value in self.headers.items() if name != "Content-Type")
+        payload = "" if self.body is None else f" {json.dumps(self.body, ensure_ascii=False)}"
+        if self.content is not None:
+            payload = f" {self.content[:_EXCERPT].decode('utf-8', 'backslashreplace')}"
+        text = f"{self.method} {self.path}{headers}{payload}"
+        return text if len(text) <= _EXCERPT else f"{text[: _EXCERPT - 1]}…"
+
+
+class Endpoint:
+    """Requests to one address. It remembers the errors it was answered."""
+
+    def __init__(self, client: httpx2.AsyncClient, auth: Mapping[str, str], secret: str) -> None:
+        """`auth` are the headers that a request without key leaves out; `secret` is never shown."""
+        self._client = client
+        self._auth = auth
+        self._secret = secret
+        self.has_key = bool(secret)
+        self.requests = 0
+        self.errors: list[Answer] = []
+
+    async def ask(
+        self, method: str, path: str, body: Any = None, *, content: bytes | None = None, **how: Any
+    ) -> Answer:
+        """An answer. Where the endpoint says that it is busy, the request is repeated a few times. Raises `NoAnswer`."""
+        ask = Ask(method, path, body, content, **how)
+        for _ in range(_ATTEMPTS - 1):
+            answer = await self.ask_once(ask)
+            if answer.status not in _BUSY or answer.headers.get("x-should-retry") == "false":
+                return answer
+            await asyncio.sleep(_pause(answer.headers))
+        return await self.ask_once(ask)
+
+    async def ask_once(self, ask: Ask) -> Answer:
+        """The same, whatever is answered."""
+        started = time.perf_counter()
+        self.requests += 1
+        payload = ask.content if ask.body is None else json.dumps(ask.body, ensure_ascii=False).encode()
+        headers = {**({} if payload is None else {"Content-Type": "application/json"}), **ask.headers}
+        try:
+            got = await self._client.request(
+                ask.method,
+                ask.path,
+                content=payload,
+                headers={**({} if ask.without_key else self._auth), **headers},
+            )
+        except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError) as problem:
+            raise Gone(_why(problem)) from None
+        except httpx2.TimeoutException:
+            waited = time.perf_counter() - started
+            raise NoAnswer(f"{self.hidden(ask.shown)}: no answer within {waited:.0f} s") from None
+        except (httpx2.TransportError, httpx2.DecodingError) as problem:
+            raise NoAnswer(f"{self.hidden(ask.shown)}: {_why(problem)}") from None
+        text = got.content.decode("utf-8", "replace")
+        answer = Answer(
+            self.hidden(ask.shown), got.status_code, got.headers, self.hidden(text), time.perf_counter() - started
+        )
+        if got.status_code >= 400 and len(self.errors) < _MOST_ERRORS and len(text) < _LONGEST_ERROR:
+            self.errors.append(answer)
+        return answer
+
+    def hidden(self, text: str) -> str:
+        """Without the key."""
+        return text.replace(self._secret, "…") if self._secret else text
+
+
+def trusted(url: str, ca: str, *, insecure: bool) -> ssl.SSLContext | bool:
+    """What certificates are held against. Raises `OSError` where the file cannot be read or holds none."""
+    if insecure or url.startswith("http:"):
+        return False
+    return ssl.create_default_context(cafile=ca) if ca else True
+
+
+def _pause(headers: Mapping[str, str]) -> float:
+    for name, unit in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
+        try:
+            return min(_LONGEST_PAUSE, max(0.0, float(headers.get(name, "")) / unit))
+        except ValueError:
+            continue
+    return 0.25
+
+
+def _why(problem: Exception) -> str:
+    """The first cause that says something."""
+    text = str(problem).strip()
+    cause: BaseException | None = problem
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"its certificate is not trusted: {cause.verify_message}"
+        if isinstance(cause, ssl.SSLError):
+            return f"TLS failed: {(cause.reason or str(cause)).lower().replace('_', ' ')}"
+        cause = cause.__cause__ or cause.__context__
+    return text or type(problem).__name__
