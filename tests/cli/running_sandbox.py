@@ -7,7 +7,8 @@ import selectors
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -181,6 +182,14 @@ class Sandbox:
         """The exit code."""
         self.process.send_signal(number)
         return self.process.wait(PATIENCE)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Asks, with a little pause between: the server that is looked at needs the machine too."""
+    begun = time.monotonic()
+    while not condition():
+        assert time.monotonic() - begun < PATIENCE
+        time.sleep(0.02)
 
 
 def until_gone(processes: list[psutil.Process]) -> None:

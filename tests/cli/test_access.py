@@ -2,6 +2,7 @@
 
 import socket
 import ssl
+from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
@@ -29,47 +30,53 @@ def run_turn(address: str, *metadata: tuple[str, str], credentials: grpc.Channel
         return agent_pb2_grpc.AgentServiceStub(channel).RunTurn(request, timeout=PATIENCE, metadata=metadata).reply.text
 
 
-def test_keys_guard_http_and_grpc_alike(tmp_path: Path) -> None:
-    with Sandbox(tmp_path, *SERVE, GREENROOM_API_KEYS=KEYS) as sandbox:
-        assert sandbox.chat("hello").status_code == 401
-        assert sandbox.chat("hello", headers=bearer("KEY-IN-CLEAS")).status_code == 401
-        assert sandbox.chat("hello", headers=bearer("KEY-IN-CLEAR")).status_code == 200
-        assert sandbox.chat("hello", headers={"X-API-Key": "KEY-THAT-IS-HASHED"}).status_code == 200
-        sessions = f"{sandbox.http}/v1/sessions"
-        assert httpx2.get(sessions, headers=bearer("KEY-IN-CLEAR")).status_code == 403
-        assert httpx2.get(sessions, headers=bearer("KEY-THAT-IS-HASHED")).status_code == 200
-        assert httpx2.get(f"{sandbox.http}/health").status_code == 200
-
-        address = sandbox.addresses["grpc"]
-        assert run_turn(address, ("authorization", "Bearer KEY-IN-CLEAR")) == "1"
-        with pytest.raises(grpc.RpcError) as caught:
-            run_turn(address)
-        assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
-        with grpc.insecure_channel(address) as channel, pytest.raises(grpc.RpcError) as caught:
-            session_pb2_grpc.SessionServiceStub(channel).ListSessions(
-                session_pb2.ListSessionsRequest(), metadata=[("authorization", "Bearer KEY-IN-CLEAR")], timeout=PATIENCE
-            )
-        assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """A key, and what a server is told of it."""
+    folder = tmp_path_factory.mktemp("made")
+    return run_here(folder, "keys", "create", "maker", "--scope", "chat,inspect").stdout.split()
 
 
-def test_with_keys_an_outside_address_may_be_bound(tmp_path: Path) -> None:
-    with Sandbox(tmp_path, *SERVE, "--host", "0.0.0.0", GREENROOM_API_KEYS=KEYS) as sandbox:
-        port = sandbox.http.rpartition(":")[2]
-        assert httpx2.get(f"http://127.0.0.1:{port}/health").status_code == 200
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory, made: list[str]) -> Iterator[Sandbox]:
+    """Bound to every address, and guarded by keys."""
+    keys = f"{KEYS},{made[1]}"
+    folder = tmp_path_factory.mktemp("guarded")
+    with Sandbox(folder, *SERVE, "--host", "0.0.0.0", GREENROOM_API_KEYS=keys) as sandbox:
+        yield sandbox
 
 
-def test_without_keys_a_foreign_host_name_is_told_how_to_make_one(tmp_path: Path) -> None:
-    with Sandbox(tmp_path, *SERVE) as sandbox:
-        answer = sandbox.chat("hello", headers={"Host": "example.trycloudflare.com"})
-        assert answer.status_code == 401
-        assert "greenroom keys create" in answer.json()["error"]["message"]
+def test_keys_guard_http_and_grpc_alike(guarded: Sandbox) -> None:
+    assert guarded.chat("hello").status_code == 401
+    assert guarded.chat("hello", headers=bearer("KEY-IN-CLEAS")).status_code == 401
+    assert guarded.chat("hello", headers=bearer("KEY-IN-CLEAR")).status_code == 200
+    assert guarded.chat("hello", headers={"X-API-Key": "KEY-THAT-IS-HASHED"}).status_code == 200
+    sessions = f"{guarded.http}/v1/sessions"
+    assert httpx2.get(sessions, headers=bearer("KEY-IN-CLEAR")).status_code == 403
+    assert httpx2.get(sessions, headers=bearer("KEY-THAT-IS-HASHED")).status_code == 200
+    assert httpx2.get(f"{guarded.http}/health").status_code == 200
+
+    address = guarded.addresses["grpc"]
+    assert run_turn(address, ("authorization", "Bearer KEY-IN-CLEAR")) == "1"
+    with pytest.raises(grpc.RpcError) as caught:
+        run_turn(address)
+    assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+    with grpc.insecure_channel(address) as channel, pytest.raises(grpc.RpcError) as caught:
+        session_pb2_grpc.SessionServiceStub(channel).ListSessions(
+            session_pb2.ListSessionsRequest(), metadata=[("authorization", "Bearer KEY-IN-CLEAR")], timeout=PATIENCE
+        )
+    assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
 
 
-def test_a_key_made_by_the_command_works(tmp_path: Path) -> None:
-    made = run_here(tmp_path, "keys", "create", "usertrace", "--scope", "chat,inspect").stdout.split()
-    assert made[1] == f"usertrace:chat+inspect:{hashed(made[0])}"
-    with Sandbox(tmp_path, *SERVE, GREENROOM_API_KEYS=made[1]) as sandbox:
-        assert sandbox.chat("hello", headers=bearer(made[0])).status_code == 200
+def test_with_keys_an_outside_address_may_be_bound(guarded: Sandbox) -> None:
+    assert guarded.http.startswith("http://0.0.0.0:")
+    port = guarded.http.rpartition(":")[2]
+    assert httpx2.get(f"http://127.0.0.1:{port}/health").status_code == 200
+
+
+def test_a_key_made_by_the_command_works(guarded: Sandbox, made: list[str]) -> None:
+    assert made[1] == f"maker:chat+inspect:{hashed(made[0])}"
+    assert guarded.chat("hello", headers=bearer(made[0])).status_code == 200
 
 
 def test_no_secret_reaches_the_log(tmp_path: Path) -> None:

@@ -6,13 +6,13 @@ import pty
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx2
 import psutil
 import pytest
-from running_sandbox import AGENT, PATIENCE, Sandbox, command, environment, run, run_here, until_gone
+from running_sandbox import AGENT, PATIENCE, Sandbox, command, environment, run, run_here, until, until_gone
 
 SERVE = ("serve", "counting:agent", "--port", "0", "--grpc-port", "0")
 ONLY = ("--agent", "counting:agent")
@@ -57,12 +57,6 @@ def said(sandbox: Sandbox, session: str, scenario: str = "fixed") -> str:
     answer = asked(sandbox, session, scenario)
     assert answer.status_code == 200, answer.text
     return str(answer.json()["choices"][0]["message"]["content"])
-
-
-def until(condition: Callable[[], bool]) -> None:
-    begun = time.monotonic()
-    while not condition():
-        assert time.monotonic() - begun < PATIENCE
 
 
 def loads(sandbox: Sandbox) -> int:
@@ -111,20 +105,6 @@ def test_a_core_alone_reads_them_again_too(folder: Path) -> None:
         assert core.stop() == 0
 
 
-def test_mistakes_are_told_in_the_log_and_the_rest_is_served(folder: Path) -> None:
-    (folder / "scenarios" / "good.yaml").write_text(returning(41))
-    (folder / "scenarios" / "bad.yaml").write_text("id: bad\ntools:\n  cuont:\n    - timeuot: true\n")
-    with Sandbox(folder, *SERVE) as sandbox:
-        assert httpx2.get(f"{sandbox.http}/health").json()["status"] == "healthy"
-        assert said(sandbox, "s1") == "41"
-        assert asked(sandbox, "s2", "bad").json()["metadata"]["scenario"]["found"] is False
-        assert [event for event in events(sandbox) if event.startswith("scenario: ")] == [
-            "scenario: scenarios/bad.yaml:3: tools.cuont: the agent has no such tool; did you mean count?",
-            "scenario: scenarios/bad.yaml:4: tools.cuont[0].timeuot: there is no such key; did you mean timeout?",
-        ]
-        assert "2 scenarios loaded from 2 files, with 2 mistakes" in events(sandbox)
-
-
 def test_of_several_agents_each_has_its_scenarios(folder: Path) -> None:
     (folder / "scenarios" / "ours.yaml").write_text("id: both\n")
     (folder / "scenarios" / "counts.yaml").write_text(f"agent: counting:agent\n{returning(41)}")
@@ -155,19 +135,39 @@ def test_of_several_agents_each_has_its_scenarios(folder: Path) -> None:
         until(lambda: "agent counting:agent, 4 scenarios loaded from 3 files, with 0 mistakes" in events(sandbox))
 
 
-def test_where_it_is_strict_an_unknown_id_is_400_with_the_nearest(folder: Path) -> None:
+@pytest.fixture(scope="module")
+def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """With a file that is right, and one with mistakes."""
+    folder = tmp_path_factory.mktemp("strict")
+    (folder / "scenarios").mkdir()
     (folder / "scenarios" / "good.yaml").write_text(returning(41))
+    (folder / "scenarios" / "bad.yaml").write_text("id: bad\ntools:\n  cuont:\n    - timeuot: true\n")
     with Sandbox(folder, *SERVE, "--scenarios-strict") as sandbox:
-        answer = asked(sandbox, "s1", "fixd")
-        assert answer.status_code == 400
-        assert answer.json()["error"] == {
-            "message": "metadata.scenario_id: there is no scenario 'fixd'; did you mean fixed?",
-            "type": "invalid_request_error",
-            "code": "bad_request",
-            "param": "metadata.scenario_id",
-            "request_id": answer.headers["x-request-id"],
-        }
-        assert said(sandbox, "s1") == "41"
+        yield sandbox
+
+
+def test_mistakes_are_told_in_the_log_and_the_rest_is_served(strict: Sandbox) -> None:
+    assert httpx2.get(f"{strict.http}/health").json()["status"] == "healthy"
+    assert said(strict, "s1") == "41"
+    assert asked(strict, "s2", "bad").status_code == 400
+    assert [event for event in events(strict) if event.startswith("scenario: ")] == [
+        "scenario: scenarios/bad.yaml:3: tools.cuont: the agent has no such tool; did you mean count?",
+        "scenario: scenarios/bad.yaml:4: tools.cuont[0].timeuot: there is no such key; did you mean timeout?",
+    ]
+    assert "2 scenarios loaded from 2 files, with 2 mistakes" in events(strict)
+
+
+def test_where_it_is_strict_an_unknown_id_is_400_with_the_nearest(strict: Sandbox) -> None:
+    answer = asked(strict, "s3", "fixd")
+    assert answer.status_code == 400
+    assert answer.json()["error"] == {
+        "message": "metadata.scenario_id: there is no scenario 'fixd'; did you mean fixed?",
+        "type": "invalid_request_error",
+        "code": "bad_request",
+        "param": "metadata.scenario_id",
+        "request_id": answer.headers["x-request-id"],
+    }
+    assert said(strict, "s3") == "41"
 
 
 def test_a_server_ends_with_its_terminal(folder: Path) -> None:

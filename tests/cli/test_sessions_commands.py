@@ -1,6 +1,8 @@
 import json
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 from running_sandbox import Sandbox, run_here
@@ -8,27 +10,41 @@ from running_sandbox import Sandbox, run_here
 SERVE = ("serve", "counting:agent", "--port", "0", "--grpc-port", "0")
 
 
+@dataclass(frozen=True)
+class Stored:
+    """Three turns in two sessions, of a server that is gone, and what was seen while it ran."""
+
+    folder: Path
+    listed: "CompletedProcess[str]"
+    """After the first turn."""
+    said: str
+    """By the second one."""
+    pruned: "CompletedProcess[str]"
+
+
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three turns in two sessions, and a server that is gone."""
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Stored:
     folder = tmp_path_factory.mktemp("stored")
     with Sandbox(folder, *SERVE) as sandbox:
         sandbox.said("hello", "first")
-        sandbox.said("an\x1b[31mother", "first")
+        listed = run_here(folder, "sessions", "list", "--json")
+        said = sandbox.said("an\x1b[31mother", "first")
         sandbox.said("hi", "second")
+        pruned = run_here(folder, "sessions", "prune", "--idle", "1d")
         sandbox.stop()
-    return folder
+    return Stored(folder, listed, said, pruned)
 
 
-def test_sessions_can_be_read_beside_a_running_server(tmp_path: Path) -> None:
-    with Sandbox(tmp_path, *SERVE) as sandbox:
-        sandbox.said("hello", "first")
-        listed = run_here(tmp_path, "sessions", "list", "--json")
-        assert json.loads(listed.stdout)["session_id"] == "first"
-        assert sandbox.said("hello", "first") == "2"
-        pruned = run_here(tmp_path, "sessions", "prune", "--idle", "1d")
-        assert pruned.returncode == 1
-        assert "in use by another process" in pruned.stderr
+@pytest.fixture
+def folder(stored: Stored) -> Path:
+    return stored.folder
+
+
+def test_sessions_can_be_read_beside_a_running_server(stored: Stored) -> None:
+    assert json.loads(stored.listed.stdout)["session_id"] == "first"
+    assert stored.said == "2"
+    assert stored.pruned.returncode == 1
+    assert "in use by another process" in stored.pruned.stderr
 
 
 def test_a_list_is_plain_lines_off_a_terminal(folder: Path) -> None:

@@ -335,7 +335,7 @@ CONTRACT: dict[str, Entry] = {
         "core/test_core_rpc::test_a_client_whose_certificate_is_trusted_needs_no_key",
         "edge/test_edge_access::test_without_keys_a_tunnel_is_refused",
         "cli/test_refusals::test_without_a_key_nothing_is_opened_to_others",
-        "cli/test_access::test_without_keys_a_foreign_host_name_is_told_how_to_make_one",
+        "cli/test_serve::test_without_keys_a_foreign_host_name_is_told_how_to_make_one",
     ),
     "SEC-03": proved(
         "cli/test_access::test_https_from_tls_1_2_on",
