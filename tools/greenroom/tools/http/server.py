@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
@@ -35,31 +35,31 @@ class Request:
     cookies: list[tuple[str, str]] = field(default_factory=list)
     content: bytes | None = None
 
+    def sending(self, content: bytes) -> "Request":
+        """The same with a body."""
+        return replace(self, content=content)
+
     def admitted(self, credentials: Iterable[Credential]) -> "Request":
         """The same with what lets it in."""
         added = list(credentials)
-        return Request(
-            self.method,
-            self.url,
-            [*self.query, *((one.name, one.value) for one in added if one.place == "query")],
-            {**self.headers, **{one.name: one.value for one in added if one.place == "header"}},
-            [*self.cookies, *((one.name, one.value) for one in added if one.place == "cookie")],
-            self.content,
+        return replace(
+            self,
+            query=[*self.query, *((one.name, one.value) for one in added if one.place == "query")],
+            headers={**self.headers, **{one.name: one.value for one in added if one.place == "header"}},
+            cookies=[*self.cookies, *((one.name, one.value) for one in added if one.place == "cookie")],
         )
 
 
 class Server:
-    """Where the tools of a source ask. `name` is the source's, `timeout` in seconds, `headers` go with every request, and no
-    message holds one of `secrets`. Opened with the source, on its event loop."""
+    """Where the tools of a source ask. `name` is the source's, `timeout` in seconds, `headers` go with every request. Opened
+    with the source, on its event loop."""
 
-    def __init__(
-        self, name: str, timeout: float, headers: Mapping[str, str] | None = None, secrets: Iterable[str] = ()
-    ) -> None:
+    def __init__(self, name: str, timeout: float, headers: Mapping[str, str] | None = None) -> None:
         self._httpx = import_extra("httpx2", "http")
         self.name = name
         self._timeout = timeout
         self._headers = dict(headers or {})
-        self._secrets = Secrets([*self._headers.values(), *secrets])
+        self._secrets = Secrets(self._headers.values())
         self._client: Any = None
         self.problem = ""
         """What the last request came to that says that the server is not well, or does not let us in; "" after one that was
@@ -117,6 +117,11 @@ class Server:
             raise ToolError(f"{self.name}: {self.problem}", code="unreachable") from None
         self.problem = "" if answer.status not in _UNWELL else self._said(answer)
         return answer
+
+    def hide(self, credentials: Iterable[Credential]) -> None:
+        """No message holds these from now on, as no message holds a header's value."""
+        values = [text for one in credentials for text in (one.value, one.secret)]
+        self._secrets = Secrets([*self._headers.values(), *values])
 
     def hidden(self, text: str) -> str:
         """The text without what is secret."""

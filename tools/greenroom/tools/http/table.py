@@ -38,7 +38,6 @@ def read_http(settings: Mapping[str, Any], name: str, folder: Path) -> HttpTool:
     """Raises `AgentError`."""
     table = read_table(ToolTable, settings, name)
     credentials = _credentials(table)
-    found = [one for one in credentials if isinstance(one, Credential)]
     try:
         schema = {"type": "object", "properties": {}, **table.parameters}
         ask = Ask(
@@ -50,7 +49,7 @@ def read_http(settings: Mapping[str, Any], name: str, folder: Path) -> HttpTool:
         )
         return HttpTool(
             name.partition(".")[2],
-            Server(name, table.timeout, table.headers, [one.secret for one in found]),
+            Server(name, table.timeout, table.headers),
             ask,
             description=table.description,
             result=_selection(table.result),

@@ -8,7 +8,7 @@ from greenroom.sdk import AgentError, Call, Tool, ToolError, ToolSource
 from greenroom.tools.http.answer import Selection
 from greenroom.tools.http.credentials import Credential, Missing
 from greenroom.tools.http.server import Request, Server
-from greenroom.tools.http.url import UrlTemplate, encoded, plain_text
+from greenroom.tools.http.url import UrlTemplate, encoded, pairs
 from greenroom.tools.parameters import Parameters
 
 Send = Literal["query", "json", "form"]
@@ -29,6 +29,7 @@ class HttpTool(ToolSource):
         max_bytes: int = 64 * 1024,
     ) -> None:
         self._server = server
+        server.hide(ask.credentials)
         self._ask = ask
         self._result = result
         self._max_bytes = max_bytes
@@ -74,7 +75,7 @@ class Ask:
         self._method = method
         self._url = url
         self._send = send
-        self._credentials = [one for one in credentials if isinstance(one, Credential)]
+        self.credentials = [one for one in credentials if isinstance(one, Credential)]
         self.missing = "; ".join(one.text for one in credentials if isinstance(one, Missing))
         """Which credentials there are not; "" when there are all."""
         required = parameters.schema.get("required", ())
@@ -90,25 +91,11 @@ class Ask:
         request = Request(self._method, self._url.filled(placed))
         match self._send:
             case "query":
-                request.query.extend(_pairs(rest))
+                request.query.extend(pairs(rest))
             case "form":
                 request.headers["content-type"] = "application/x-www-form-urlencoded"
-                request = _with(request, urlencode(_pairs(rest), errors="replace").encode())
+                request = request.sending(urlencode(pairs(rest), errors="replace").encode())
             case "json":
                 request.headers["content-type"] = "application/json"
-                request = _with(request, json.dumps(rest, ensure_ascii=False).encode(errors="replace"))
-        return request.admitted(self._credentials)
-
-
-def _with(request: Request, content: bytes) -> Request:
-    return Request(request.method, request.url, request.query, request.headers, request.cookies, content)
-
-
-def _pairs(values: dict[str, Any]) -> list[tuple[str, str]]:
-    """A list's items one by one; an object as JSON; nothing for null."""
-    pairs: list[tuple[str, str]] = []
-    for name, value in values.items():
-        for item in value if isinstance(value, list) else [value]:
-            if item is not None:
-                pairs.append((name, json.dumps(item) if isinstance(item, dict | list) else plain_text(item)))
-    return pairs
+                request = request.sending(json.dumps(rest, ensure_ascii=False).encode(errors="replace"))
+        return request.admitted(self.credentials)

@@ -1,5 +1,6 @@
-"""URL templates: what is filled in changes neither the host nor how many steps the path has."""
+"""URLs and what is filled into them: it changes neither the host nor how many steps the path has."""
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -51,3 +52,13 @@ def plain_text(value: Any) -> str:
             return repr(value)
         case _:
             raise ToolError(f"{value!r:.80} is no single value", code="invalid_arguments")
+
+
+def pairs(values: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """A list's items one by one; an object as JSON; nothing for null."""
+    found: list[tuple[str, str]] = []
+    for name, value in values.items():
+        for item in value if isinstance(value, list) else [value]:
+            if item is not None:
+                found.append((name, json.dumps(item) if isinstance(item, dict | list) else plain_text(item)))
+    return found
