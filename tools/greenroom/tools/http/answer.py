@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from greenroom.sdk import AgentError, ToolError
+from greenroom.tools.excerpt import shortened
 from greenroom.tools.extras import import_extra
 
 LONGEST = 8 * 1024 * 1024
 """Bytes that are read of an answer at most."""
-_QUOTED = 500
+_QUOTED = 2000
+"""Bytes of an error that are looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +47,7 @@ class Answer:
     @property
     def quote(self) -> str:
         """The beginning of what it says, on one line."""
-        text = " ".join(self.body.decode(errors="replace").split())
-        return text if len(text) <= _QUOTED else text[:_QUOTED] + "…"
+        return shortened(self.body[:_QUOTED].decode(errors="replace"))
 
     def _value(self) -> Any:
         if self.kind.endswith(("/json", "+json")) or not self.kind:
