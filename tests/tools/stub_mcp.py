@@ -1,7 +1,7 @@
 """An MCP server for tests that needs no package: what it is asked for by a tool's name, it does, and much of it is wrong.
 
-Its arguments are words: `silent` never answers, `nameless` has no tools, `crooked` lists tools that are none beside good ones,
-`deaf` goes on when its input ends.
+Its arguments are words: `silent` never answers, `nameless` knows of no tools, `crooked` lists tools that are none beside good
+ones, `deaf` goes on when its input ends.
 """
 
 import json
@@ -119,7 +119,7 @@ def main() -> None:
                 server = {"name": "stub", "version": "1"}
                 told = {"protocolVersion": params["protocolVersion"], "serverInfo": server}
                 send(id=number, result={**told, "capabilities": {"tools": {"listChanged": True}}})
-            case "tools/list":
+            case "tools/list" if "nameless" not in WORDS:
                 tools = [*TOOLS, *EXTRA, *(CROOKED if "crooked" in WORDS else [])]
                 at = int(params.get("cursor") or 0)
                 more = {"nextCursor": str(at + 5)} if at + 5 < len(tools) else {}

@@ -15,11 +15,15 @@ import pytest
 from core_running import until
 from tool_talk import Talk, talking
 
-from greenroom.sdk import Agent, AgentError
+from greenroom.core.records import Message
+from greenroom.core.request import TurnRequest
+from greenroom.sdk import Agent, AgentError, Turn
+from greenroom.sdk.testing import play
 from greenroom.tools.mcp import McpServer
 
 STUB = Path(__file__).parent / "stub_mcp.py"
 SECRET = "s3cr3t-token"
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 def stub(*words: str, **given: Any) -> McpServer:
@@ -63,9 +67,24 @@ async def test_allow_and_prefix_say_which_tools_and_under_which_names() -> None:
 
 async def test_a_call_brings_along_what_it_may_be_known_by() -> None:
     async with talking(stub()) as talk:
-        meta = json.loads(await talk.call("meta"))
-        assert meta["greenroom/session-id"] == "s1"
-        assert meta["greenroom/idempotency-key"].startswith("key0_")
+        said = (Message("user", '["meta", {}]'),)
+        request = TurnRequest(messages=said, session_id="s", traceparent=TRACE)
+        meta = json.loads(json.loads((await talk.core.turns.run(request)).turn.reply))
+    assert meta.pop("greenroom/idempotency-key").startswith("key0_")
+    assert meta == {"greenroom/session-id": "s", "traceparent": TRACE}
+
+
+async def test_what_a_scenario_scripts_the_server_does_not_see() -> None:
+    agent = Agent("scripted", tools=[stub()])
+
+    @agent.reply
+    async def reply(turn: Turn) -> str:
+        return f"{await turn.call('add', a=1, b=2)} {await turn.call('echo', text='hello')}"
+
+    scenario = {"id": "odd", "tools": {"add": [{"return": {"sum": 7}}]}}
+    [played] = await play(agent, ["go"], scenarios=[scenario], metadata={"scenario_id": "odd"})
+    assert played.text == "{'sum': 7} hello"
+    assert [call.scripted_by != "" for call in played.tool_calls] == [True, False]
 
 
 async def test_its_program_gets_few_variables_and_runs_where_it_is_told(
@@ -182,6 +201,11 @@ async def test_one_that_never_answers_is_told_of_and_left(monkeypatch: pytest.Mo
     monkeypatch.setattr("greenroom.tools.mcp.pool._PATIENCE", 0.3)
     async with talking(stub("silent")) as talk:
         assert talk.problem() == "tools of mcp.stub: it does not answer within 0.3 s"
+
+
+async def test_one_without_tools_is_told_of() -> None:
+    async with talking(stub("nameless")) as talk:
+        assert talk.problem() == "tools of mcp.stub: it offers no tools"
 
 
 async def test_the_start_does_not_wait_for_a_slow_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -142,8 +142,9 @@ class Connection:
                 await self._keep(client, stack)
         except Exception as error:  # whatever the SDK raises of a server that does anything: this task is where it ends
             self.lose(refusal(error, statuses) or why_lost(error, self._patience))
+            if self.trouble != self._reason or was_up:
+                _log.warning("%s: %s", self._name, self._reason)
             self.trouble = self._reason
-            _log.warning("%s: %s", self._name, self.trouble)
         finally:
             self._client = None
         return was_up

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import httpx2
 from mcp import MCPError
-from mcp.types import CONNECTION_CLOSED, INVALID_PARAMS, INVALID_REQUEST
+from mcp.types import CONNECTION_CLOSED, INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND
 from pydantic import ValidationError
 
 from greenroom.sdk import ToolError
@@ -48,6 +48,8 @@ def why_lost(error: BaseException, patience: float) -> str:
             return f"it cannot be reached: {shortened(str(error)) or type(error).__name__}"
         case MCPError(code=code) if code == CONNECTION_CLOSED:
             return "the connection ended"
+        case MCPError(code=code) if code == METHOD_NOT_FOUND:
+            return "it offers no tools"
         case MCPError():
             return f"it refuses: {shortened(error.message)}"
         case OSError():

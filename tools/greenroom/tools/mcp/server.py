@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from greenroom.tools.mcp.pool import Pool
 
-_STARTING = 5.0
+_STARTING = 10.0
 """Seconds that the agent's start waits for it."""
 
 _KEY = "greenroom/idempotency-key"
