@@ -75,13 +75,14 @@ class _Opening:
 
 
 def _openai(name: str, opening: _Opening) -> Model[Any]:
-    from openai import AsyncOpenAI  # noqa: PLC0415  # of the providers only those are imported that are used
     from pydantic_ai.models.openai import OpenAIChatModel  # noqa: PLC0415
     from pydantic_ai.providers.openai import OpenAIProvider  # noqa: PLC0415
     from pydantic_ai.providers.openai_compatible import OpenAICompatibleProvider  # noqa: PLC0415
 
+    from greenroom.agents.llm.openai_client import PlainOpenAI  # noqa: PLC0415  # of the providers only those are imported that are used
+
     # Without retries of its own, here and below: the agent's are bounded by the turn's time.
-    client = AsyncOpenAI(api_key=opening.key("openai"), base_url=opening.base_url, max_retries=0)
+    client = PlainOpenAI(api_key=opening.key("openai"), base_url=opening.base_url, max_retries=0)
     opening.stack.push_async_callback(client.close)
     profile = OpenAIModelProfile(openai_chat_streaming_requires_finish_reason=True)
     if opening.base_url is None:
