@@ -19,6 +19,8 @@ _STYLES = {
     Outcome.NOT_OFFERED: "dim",
     Outcome.NOT_TOLD: "yellow",
 }
+_EXPLAINED = (Outcome.NOT_OFFERED, Outcome.NOT_TOLD)
+_MEASURED = ("isolation", "load")
 _WIDE = 100
 """Columns from which what was seen stands in the table, too."""
 
@@ -37,7 +39,7 @@ class Lines:
 
 
 class Progress:
-    """A bar on standard error. What does not hold is said as soon as it is known."""
+    """A bar on standard error, until the report."""
 
     def __init__(self, url: str) -> None:
         self._console = Console(stderr=True)
@@ -120,7 +122,8 @@ _SAID = {
 def _verdict(report: Report) -> str:
     findings = report.findings
     if not findings:
-        return "Ready for an evaluator: what is asked of it holds."
+        chosen = report.options.only or report.options.skip
+        return "What was looked at holds." if chosen else "Ready for an evaluator: what is asked of it holds."
     levels = [result.check.level.value for result in findings]
     told = ", ".join(f"{levels.count(level)} {level}" for level in dict.fromkeys(levels))
     return f"Not ready: {len(findings)} finding{'s' if len(findings) > 1 else ''} ({told})."
@@ -157,9 +160,12 @@ def _print_table(report: Report) -> None:
             if group:
                 table.add_section()
             group = check.group
+            table.add_row(f"[bold]{group}[/]")
         style = _STYLES[result.outcome]
-        said = f"[{style}]{_SAID[result.outcome]}[/]"
-        cells = ["\n".join(check.ids), escape(check.asks), said]
+        asked = escape(check.asks)
+        if not wide and (result.outcome in _EXPLAINED or group in _MEASURED):
+            asked += f"\n[dim]{escape(_shown(result.note))}[/]"
+        cells = ["\n".join(check.ids), asked, f"[{style}]{_SAID[result.outcome]}[/]"]
         table.add_row(*cells, *([escape(_shown(result.note))] if wide else []))
     console.print(table)
     for result in _failed(report):

@@ -12,6 +12,7 @@ import httpx2
 
 CHAT = "/v1/chat/completions"
 _EXCERPT = 600
+_KEYS = ("authorization", "x-api-key", "api-key")
 _BUSY = frozenset({429, 503})
 _ATTEMPTS = 4
 _LONGEST_PAUSE = 2.0
@@ -81,12 +82,13 @@ class Ask:
 class Endpoint:
     """Requests to one address. It remembers the errors it was answered."""
 
-    def __init__(self, client: httpx2.AsyncClient, auth: Mapping[str, str], secret: str) -> None:
-        """`auth` are the headers that a request without key leaves out; `secret` is never shown."""
+    def __init__(self, client: httpx2.AsyncClient, auth: Mapping[str, str]) -> None:
+        """`auth` are the headers that a request without key leaves out. Their values are never shown."""
         self._client = client
         self._auth = auth
-        self._secret = secret
-        self.has_key = bool(secret)
+        values = {word for value in auth.values() for word in (value, value.removeprefix("Bearer ")) if word}
+        self._secrets = sorted(values, key=len, reverse=True)
+        self.has_key = any(name.lower() in _KEYS for name in auth)
         self.requests = 0
         self.errors: list[Answer] = []
 
@@ -118,10 +120,9 @@ class Endpoint:
         except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError) as problem:
             raise Gone(_why(problem)) from None
         except httpx2.TimeoutException:
-            waited = time.perf_counter() - started
-            raise NoAnswer(f"{self.hidden(ask.shown)}: no answer within {waited:.0f} s") from None
+            raise NoAnswer(f"{ask.method} {ask.path}: no answer within {self._client.timeout.read:g} s") from None
         except (httpx2.TransportError, httpx2.DecodingError) as problem:
-            raise NoAnswer(f"{self.hidden(ask.shown)}: {_why(problem)}") from None
+            raise NoAnswer(f"{ask.method} {ask.path}: {_why(problem)}") from None
         text = got.content.decode("utf-8", "replace")
         answer = Answer(
             self.hidden(ask.shown), got.status_code, got.headers, self.hidden(text), time.perf_counter() - started
@@ -132,14 +133,15 @@ class Endpoint:
 
     def hidden(self, text: str) -> str:
         """Without the key."""
-        return text.replace(self._secret, "…") if self._secret else text
+        for secret in self._secrets:
+            text = text.replace(secret, "…")
+        return text
 
 
 def trusted(url: str, ca: str, *, insecure: bool) -> ssl.SSLContext | bool:
     """What certificates are held against. Raises `OSError` where the file cannot be read or holds none."""
-    if insecure or url.startswith("http:"):
-        return False
-    return ssl.create_default_context(cafile=ca) if ca else True
+    context = ssl.create_default_context(cafile=ca) if ca else True
+    return False if insecure or url.startswith("http:") else context
 
 
 def _pause(headers: Mapping[str, str]) -> float:
@@ -159,6 +161,9 @@ def _why(problem: Exception) -> str:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return f"its certificate is not trusted: {cause.verify_message}"
         if isinstance(cause, ssl.SSLError):
-            return f"TLS failed: {(cause.reason or str(cause)).lower().replace('_', ' ')}"
+            hint = "; does it speak http?" if cause.reason == "WRONG_VERSION_NUMBER" else ""
+            return f"TLS failed: {(cause.reason or str(cause)).lower().replace('_', ' ')}{hint}"
+        if isinstance(cause, ConnectionRefusedError):
+            return "connection refused; is it running?"
         cause = cause.__cause__ or cause.__context__
     return text or type(problem).__name__

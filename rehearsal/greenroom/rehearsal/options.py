@@ -25,7 +25,7 @@ class Options:
     """Without a path; see `base_url`."""
     key: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
-    """Sent with every request, beside the key."""
+    """Sent beside the key; not by requests that are to come without one."""
     model: str = ""
     lines: tuple[str, ...] = PUBLISHED_LINES
     """What the simulated users say. Some of it should make the agent use its tools."""
@@ -41,6 +41,16 @@ class Options:
     """A file of certificates to trust."""
     insecure: bool = False
     """Any certificate will do."""
+
+
+def auth_headers(options: Options) -> dict[str, str]:
+    """The headers that say who asks. Raises `WrongOption` for what no header can hold."""
+    auth = {**options.headers, **({"Authorization": f"Bearer {options.key}"} if options.key else {})}
+    for name, value in auth.items():
+        if not f"{name}{value}".isascii() or not f"{name}{value}".isprintable():
+            what = "the key" if name == "Authorization" else f"the header {name}"
+            raise WrongOption(f"{what} holds characters that no header can: was it copied whole?")
+    return auth
 
 
 def base_url(text: str) -> str:

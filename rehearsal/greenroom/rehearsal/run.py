@@ -14,7 +14,7 @@ from greenroom.rehearsal.catalogue import chosen
 from greenroom.rehearsal.check import Check, DoesNotHold, Evidence, NotOffered, NotTold, Outcome, Result, When
 from greenroom.rehearsal.endpoint import Endpoint, Gone, NoAnswer, trusted
 from greenroom.rehearsal.names import Names
-from greenroom.rehearsal.options import Options, WrongOption
+from greenroom.rehearsal.options import Options, WrongOption, auth_headers
 from greenroom.rehearsal.preflight import look
 from greenroom.rehearsal.report import Report
 from greenroom.rehearsal.stage import Stage
@@ -43,11 +43,10 @@ class Watcher(Protocol):
 
 async def run(options: Options, watcher: Watcher) -> Report:
     """Checks an endpoint. Raises `WrongOption`, and `CannotCheck` where nothing that could be checked is at the address."""
-    checks = chosen(options)
+    checks, auth = chosen(options), auth_headers(options)
     names, began, started = Names(), datetime.now(UTC), time.perf_counter()
     async with _client(options) as client:
-        auth = {"Authorization": f"Bearer {options.key}"} if options.key else {}
-        stage = Stage(options, Endpoint(client, auth, options.key), names, watcher.advance)
+        stage = Stage(options, Endpoint(client, auth), names, watcher.advance)
         silent = await look(stage)
         watcher.began(len(checks))
         results: list[Result] = []
@@ -83,7 +82,7 @@ async def _client(options: Options) -> AsyncIterator[httpx2.AsyncClient]:
     async with httpx2.AsyncClient(
         base_url=options.url,
         verify=verify,
-        headers={"User-Agent": "greenroom-check", **options.headers},
+        headers={"User-Agent": "greenroom-check"},
         timeout=options.timeout,
         limits=httpx2.Limits(max_connections=connections, max_keepalive_connections=connections),
         follow_redirects=False,
