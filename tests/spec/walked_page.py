@@ -1,12 +1,13 @@
 """A page of the docs, done as a reader does it: its files are written, its commands run, its answers compared.
 
 A fenced block with a name after its language (```toml shop.toml) is a file. In `sh` blocks `greenroom serve …` starts a
-sandbox (in this process, as the command would), `curl …` asks it, `export` sets a variable, `chmod +x` makes a file a command,
-and `pip install` has been done.
-A `json` block after a `curl` is what it answers (an error is to be shown): the same, but for the keys it leaves out and the
-parts it shows as "…".
+sandbox (in this process, as the command would), `curl …` asks it, `greenroom check …` checks it, `export` sets a variable,
+`chmod +x` makes a file a command, and `pip install` has been done.
+A `json` block after a `curl` or a check is what it answers (an error is to be shown): the same, but for the keys it leaves
+out and the parts it shows as "…".
 """
 
+import asyncio
 import contextlib
 import json
 import re
@@ -84,6 +85,9 @@ class Walk:
             case ["greenroom", "serve", *arguments]:
                 await self._served.aclose()
                 self._sandbox = await self._served.enter_async_context(serving(self._folder, arguments, monkeypatch))
+            case ["greenroom", "check", url, *arguments]:
+                assert self._sandbox is not None, "nothing is served yet"
+                self._answer = await check(self._sandbox, url, arguments)
             case ["curl", *arguments]:
                 assert self._sandbox is not None, "nothing is served yet"
                 self._check_failure()
@@ -130,6 +134,15 @@ async def serving(folder: Path, arguments: list[str], monkeypatch: pytest.Monkey
     settings = load(asked[0])
     async with sandbox(folder, limits=Limits(), make=lambda store: assemble(settings, store)) as served:
         yield served
+
+
+async def check(served: Sandbox, url: str, arguments: list[str]) -> Any:
+    """What `greenroom check` prints, with fewer sessions and less load than it has by default. All must hold."""
+    fewer = ["--sessions", "4", "--duration", "0.2"]
+    given = ["check", url.replace(ELSEWHERE, served.url), *arguments, *fewer]
+    done = await asyncio.to_thread(typer.testing.CliRunner().invoke, app, given, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout) if "--json" in arguments else done.stdout
 
 
 async def curl(served: Sandbox, arguments: list[str]) -> tuple[Any, bool]:
