@@ -11,6 +11,7 @@ from greenroom.tools.documents import each_line_of, read_document, reader_of
 KINDS = {
     "http": "greenroom.tools.http.table:read_http",
     "openapi": "greenroom.tools.openapi.table:read_openapi",
+    "grpc": "greenroom.tools.rpc.table:read_grpc",
     "mcp": "greenroom.tools.mcp.table:read_mcp",
 }
 """What reads a table, imported when one is met: it takes the table, its name (`http.weather`) and the file's folder, and gives

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from greenroom.sdk import AgentError, ToolError
-from greenroom.tools.excerpt import shortened
+from greenroom.tools.excerpt import beginning, shortened
 from greenroom.tools.extras import import_extra
 
 LONGEST = 8 * 1024 * 1024
@@ -33,7 +33,7 @@ class Answer:
         if not self.is_whole:
             if selection is not None:
                 raise ToolError(f"{self.name}: the answer has more than {LONGEST} bytes", code="too_large")
-            return _cut(self._text(), f"more than {LONGEST}", bound)
+            return beginning(self._text(), f"more than {LONGEST}", bound)
         if not self.body:
             return self._selected(None, selection)
         value = self._value()
@@ -42,7 +42,7 @@ class Answer:
         value = self._selected(value, selection)
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
         size = len(text.encode(errors="replace"))
-        return value if size <= bound else _cut(text, str(size), bound)
+        return value if size <= bound else beginning(text, str(size), bound)
 
     @property
     def quote(self) -> str:
@@ -79,11 +79,6 @@ class Answer:
             return selection.of(value)
         except LookupError as problem:
             raise ToolError(f"{self.name}: {problem.args[0]}", code="bad_answer") from None
-
-
-def _cut(text: str, size: str, bound: int) -> dict[str, Any]:
-    beginning = text.encode(errors="replace")[:bound].decode(errors="ignore")
-    return {"truncated": f"this is the beginning of {size} bytes; ask for less", "beginning": beginning}
 
 
 class Selection:

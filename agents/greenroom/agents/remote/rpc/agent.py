@@ -12,9 +12,9 @@ from greenroom.agents.remote.rpc.answer import Answer
 from greenroom.agents.remote.rpc.line import Line
 from greenroom.agents.remote.rpc.request import ToolSchemas, write_request
 from greenroom.agents.remote.rpc.status import CallFailed, failure_of, of_call, of_turn
-from greenroom.agents.remote.rpc.target import read_target
 from greenroom.agents.remote.rpc.turn_stream import LARGEST, Progress, TurnStream
 from greenroom.sdk import Agent, Reply, Tool, ToolSource, Turn
+from greenroom.tools.rpc.target import read_target
 from greenroom.v1 import agent_pb2
 
 _LAST = 0.1

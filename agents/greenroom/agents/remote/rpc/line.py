@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from greenroom.agents.remote.rpc.target import Target
 from greenroom.agents.remote.rpc.turn_stream import TurnStream
+from greenroom.tools.rpc.target import Target
 from greenroom.v1 import agent_pb2, agent_pb2_grpc
 
 if TYPE_CHECKING:

@@ -1,4 +1,5 @@
-"""Where a remote agent is: `grpc://host:port`, `grpcs://host:port` with TLS; a path names one of several agents there."""
+"""Where a process is that agents or tools ask over gRPC: `grpc://host:port`, `grpcs://host:port` with TLS; a path names one of
+several agents there."""
 
 import os
 from dataclasses import dataclass
@@ -47,7 +48,7 @@ def read_target(url: str, key_env: str, authority: str | Path | None) -> Target:
     to trust instead of the authorities that gRPC knows. Raises `AgentError`."""
     parts = urlsplit(url)
     if parts.scheme not in ("grpc", "grpcs") or not _has_port(parts) or parts.query or parts.fragment:
-        raise AgentError(f"{url}: a remote agent is at grpc://host:port, or at grpcs://host:port with TLS")
+        raise AgentError(f"{url}: a process is asked at grpc://host:port, or at grpcs://host:port with TLS")
     if "@" in parts.netloc:
         raise AgentError(f"a key does not belong into an address ({parts.hostname}): name its variable with key_env")
     if authority is not None and parts.scheme == "grpc":
