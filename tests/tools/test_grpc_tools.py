@@ -56,14 +56,14 @@ class Elsewhere(tool_pb2_grpc.ToolServiceServicer):
 
 @asynccontextmanager
 async def serving(servicer: Elsewhere, port: int = 0) -> AsyncIterator[int]:
-    server = grpc.aio.server(options=[("grpc.so_reuseport", 1)])
+    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
     tool_pb2_grpc.add_ToolServiceServicer_to_server(servicer, server)
     port = server.add_insecure_port(f"127.0.0.1:{port}")
     await server.start()
     try:
         yield port
     finally:
-        await server.stop(0)
+        await server.stop(grace=None)
 
 
 def far(port: int, **settings: Any) -> str:
