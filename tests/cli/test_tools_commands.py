@@ -116,3 +116,45 @@ def test_a_call_that_fails_says_how_and_ends_with_1(folder: Path, words: tuple[s
 def test_a_call_that_cannot_be_made_ends_with_2(folder: Path, words: tuple[str, ...], complaint: str) -> None:
     done = run_here(folder, "tools", "call", "shop:agent", *words)
     assert (done.returncode, done.stdout, done.stderr) == (2, "", f"greenroom: {complaint}\n")
+
+
+SOURCE = """
+from greenroom.sdk import Agent, Tool, ToolSource, Turn
+
+async def look(arguments: dict) -> list:
+    return ["on", arguments["shelf"]]
+
+class Shelf(ToolSource):
+    name = "http.shelf"
+    tools = ()
+
+    async def startup(self):
+        schema = {"type": "object", "properties": {"shelf": {"type": "string"}, "most": {"type": "integer"}}}
+        self.tools = (Tool.described("look", look, description="Looks.", parameters=schema),)
+
+    def problem(self):
+        return "" if self.tools else "it is down"
+
+class Down(Shelf):
+    name = "http.down"
+
+    async def startup(self):
+        pass
+
+agent = Agent("shop", tools=[Shelf(), Down()])
+
+@agent.reply
+def reply(turn: Turn) -> str:
+    return "hello"
+"""
+
+
+def test_tools_of_sources_are_had_once_those_are_started_and_what_is_wrong_is_told(folder: Path) -> None:
+    (folder / "shop.py").write_text(SOURCE, encoding="utf-8")
+    done = run_here(folder, "tools", "list", "shop:agent")
+    assert done.stdout.splitlines()[1:] == ["look\tshelf?: string, most?: integer\thttp.shelf\tLooks."]
+    assert done.stderr == "greenroom: tools of http.down: it is down\n"
+    done = run_here(folder, "tools", "call", "shop:agent", "look", "shelf=7")
+    assert (done.returncode, json.loads(done.stdout)) == (0, ["on", "7"])
+    done = run_here(folder, "tools", "call", "shop:agent", "find")
+    assert done.stderr == "greenroom: the agent has no tool find; it has look (tools of http.down: it is down)\n"

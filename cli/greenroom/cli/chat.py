@@ -2,8 +2,7 @@
 
 import contextlib
 import json
-import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from greenroom.cli.failures import failure_text
@@ -31,7 +30,7 @@ def chat_with(flags: Mapping[str, Any], *, user_id: str, scenario: str) -> None:
     settings = load(flags)
     screen = Screen()
     onlooker = Onlooker()
-    with _quiet(), Stage(settings, onlooker) as stage:
+    with Stage(settings, onlooker) as stage:
         stage.check_scenario(scenario)
         if screen.interactive:
             where = scenario or stage.served.scenarios.default.id
@@ -125,14 +124,3 @@ class Chat:
     def _tools(self, _: str) -> None:
         for tool in self._stage.core.tools.list():
             self._screen.line(plain(f"{tool.name}: {tool.description.partition(chr(10))[0]}"))
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """The log leaves out what the conversation shows."""
-    performer = logging.getLogger("greenroom.core.performer")
-    before, performer.disabled = performer.disabled, True
-    try:
-        yield
-    finally:
-        performer.disabled = before

@@ -41,7 +41,7 @@ AGENTS = Annotated[
 ONE_AGENT = Annotated[
     str,
     typer.Argument(
-        metavar="[AGENT]",
+        metavar="AGENT",
         help="As `greenroom serve` takes it; `support` if left out [GREENROOM_AGENT]",
         show_default=False,
     ),

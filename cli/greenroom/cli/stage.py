@@ -1,6 +1,7 @@
 """An agent without a server: a core in this process, its sessions in memory."""
 
 import asyncio
+import logging
 import threading
 from collections.abc import Coroutine
 from concurrent.futures import Future
@@ -17,6 +18,9 @@ from greenroom.core.tracing import Tracer
 
 T = TypeVar("T")
 
+_SHOWN = ("greenroom.core.performer", "greenroom.core.served")
+"""Whose log is left out: what they tell, of failed turns and of what the agent depends on, is shown where it is asked for."""
+
 
 class Stage:
     """The first agent of the settings, started. Its loop has a thread of its own: what it keeps open stays alive while the
@@ -27,10 +31,14 @@ class Stage:
         self.core = assemble(settings, MemoryStore(), tracer)
         self._runner = asyncio.Runner()
         self._work: asyncio.Task[Any] | None = None
+        self._told: list[logging.Logger] = []
         self._thread = threading.Thread(target=self._serve, name="stage", daemon=True)
         self._loop = self._runner.get_loop()
 
     def __enter__(self) -> "Stage":
+        self._told = [logger for name in _SHOWN if not (logger := logging.getLogger(name)).disabled]
+        for logger in self._told:
+            logger.disabled = True
         self._thread.start()
         try:
             self.run(self.core.start())
@@ -85,6 +93,8 @@ class Stage:
         self._loop.run_forever()
 
     def _end(self) -> None:
+        for logger in self._told:
+            logger.disabled = False
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._runner.close()

@@ -59,7 +59,7 @@ def call_by_hand(
     settings = load(flags)
     with Stage(settings) as stage:
         stage.check_scenario(scenario)
-        tool = _tool(stage.served.agent.tools, name)
+        tool = _tool(stage, name)
         text = arguments if isinstance(arguments, str) else json.dumps(_read(tool, arguments))
         try:
             call = stage.run(_call(stage, CallAside(name, text, _SESSION, user_id), scenario))
@@ -79,12 +79,13 @@ async def _call(stage: Stage, call: CallAside, scenario: str) -> ToolCallRecord:
     return await stage.core.tools.invoke_aside(NOBODY, call)
 
 
-def _tool(tools: Sequence[Tool[..., Any]], name: str) -> Tool[..., Any]:
-    names = {tool.name: tool for tool in tools}
+def _tool(stage: Stage, name: str) -> Tool[..., Any]:
+    names = {tool.name: tool for tool in stage.served.agent.tools}
     if name not in names:
         near = difflib.get_close_matches(name, names, n=2)
         hint = f"did you mean {' or '.join(near)}?" if near else f"it has {', '.join(names) or 'none'}"
-        raise CannotStart(f"the agent has no tool {name}; {hint}")
+        problem = stage.served.problem()
+        raise CannotStart(f"the agent has no tool {name}; {hint}{f' ({problem})' if problem else ''}")
     return names[name]
 
 

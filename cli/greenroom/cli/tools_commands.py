@@ -15,7 +15,7 @@ tools = typer.Typer(help="An agent's tools: list, call.", no_args_is_help=True)
 def list_tools(
     agent: Annotated[
         str,
-        typer.Argument(metavar="[AGENT]", help="As `greenroom serve` takes it [GREENROOM_AGENT]", show_default=False),
+        typer.Argument(metavar="AGENT", help="As `greenroom serve` takes it [GREENROOM_AGENT]", show_default=False),
     ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, with the schema.")] = False,
     **flags: str,
