@@ -229,6 +229,30 @@ async def test_one_that_never_answers_is_cancelled_and_takes_other_calls() -> No
         never.set()
 
 
+async def test_a_notice_or_leave_that_nobody_answers_holds_nothing_up(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("greenroom.tools.mcp.http._HURRY", 0.1)
+    never, deaf = asyncio.Event(), {"notifications/cancelled", "DELETE"}
+    stub = Stub(lambda asked: Told({}, held=never))
+
+    def told(asked: Asked) -> Told:
+        what = asked.body["method"] if asked.body else asked.method
+        return Told({}, held=never) if what in deaf else stub(asked)
+
+    async with endpoint(told) as served:
+        async with talking(at(served, timeout=0.2)) as talk:
+            assert (await talk.call("echo"))[0] == "timeout"
+            stub.told = lambda asked: stub.says(asked, "hello")
+
+            async def answers() -> bool:
+                return await talk.call("echo") == "hello"
+
+            await until(answers)
+        assert "mcp.far: the connection does not end" not in caplog.messages
+        never.set()
+
+
 async def test_an_idle_server_is_asked_from_time_to_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("greenroom.tools.mcp.connection._CHECK", 0.05)
     stub = Stub()

@@ -28,6 +28,9 @@ _LONGEST_PAUSE = 30.0
 _STEADY = 5.0
 """Seconds for which a connection has held when the next one is made at once."""
 
+_ENDING = 10.0
+"""Seconds for taking leave, all in all: who waits is the core, which wants to end."""
+
 _PAGES = 100
 
 _log = logging.getLogger(__name__)
@@ -74,7 +77,9 @@ class Connection:
     async def close(self) -> None:
         self._closing = True
         self._task.cancel()
-        await asyncio.wait([self._task])
+        _, left = await asyncio.wait([self._task], timeout=_ENDING)
+        if left:
+            _log.warning("%s: the connection does not end", self._name)
 
     async def call(self, tool: str, arguments: dict[str, Any], meta: Mapping[str, Any]) -> CallToolResult:
         """Raises `Lost` where the server has not looked at the call and another connection may serve it, `Refused`, and what
