@@ -9,14 +9,17 @@ from typing import Any
 import pytest
 from google.adk.agents import LlmAgent, SequentialAgent
 from google.adk.apps import App
+from google.adk.events import Event, EventActions
 from google.adk.models import BaseLlm, LlmRequest, LlmResponse
 from google.adk.tools import AgentTool, FunctionTool, ToolContext
 from google.adk.workflow import Workflow
 from google.genai import types
 from played import Played, ask, play, scripted, streamed
+from pydantic import TypeAdapter
 
 from greenroom.agents.adapters import adapt, current_turn
 from greenroom.agents.adapters.adk import AdkAgent
+from greenroom.agents.adapters.adk.reading import events_reader
 from greenroom.core.errors import AgentFailed
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -111,6 +114,29 @@ async def test_tools_run_in_the_turn_with_their_world_and_are_recorded() -> None
         assert reply.turn.reply.startswith("Let me look.")
         state = (await played.state())["adk"]["memory"]["state"]
         assert state == {"last": "34", "user:count": 2}
+
+
+def test_events_are_read_as_adk_reads_them() -> None:
+    parts = [
+        types.Part(text="Look."),
+        types.Part(inline_data=types.Blob(mime_type="image/png", data=b"\xff\x00picture")),
+        types.Part(function_call=types.FunctionCall(id="1", name="look_up", args={"order_id": "1", "deep": [{"a": 1}]})),
+        types.Part(function_response=types.FunctionResponse(id="1", name="look_up", response={"status": "shipped"})),
+    ]
+    cited = types.CitationMetadata(citations=[types.Citation(title="Terms", uri="https://shop.example/terms")])
+    events = [
+        Event(author="user", content=types.Content(role="user", parts=parts[:2])),
+        Event(author="shop", content=types.Content(role="model", parts=parts), long_running_tool_ids={"1"}),
+        Event(author="shop", actions=EventActions(state_delta={"last": "1"}, escalate=True), citation_metadata=cited),
+        Event(author="shop", error_code="500", error_message="no"),
+    ]
+    adapter: TypeAdapter[list[Event]] = TypeAdapter(list[Event])
+    text = adapter.dump_json(events, exclude_none=True, exclude_defaults=True)
+    read, expected = events_reader().validate_json(text), adapter.validate_json(text)
+    assert read == expected
+    assert repr(read) == repr(expected)
+    assert read[0].content.parts[1].inline_data.data == b"\xff\x00picture"
+    assert adapter.dump_json(read, exclude_unset=True) == adapter.dump_json(expected, exclude_unset=True)
 
 
 async def test_a_scenario_scripts_them() -> None:

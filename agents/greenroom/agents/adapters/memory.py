@@ -21,18 +21,19 @@ class Memory:
         """The conversation before what the user just said."""
         self.said: Sequence[Message] = messages[last:]
         """What the user just said; () when the agent opens."""
+        self._words = _words(self.before)
 
     def recall(self) -> Any:
         """What was kept after the turn before; None where nothing was, or where it is of another conversation: then all of
         `turn.messages` is news."""
         kept = self._turn.state.get(self._key)
-        if not isinstance(kept, dict) or kept.get("of") != _digest(_words(self.before)):
+        if not isinstance(kept, dict) or kept.get("of") != _digest(self._words):
             return None
         return kept.get("memory")
 
     def keep(self, memory: Any) -> None:
         """Keeps JSON for the next turn. Called when all of the reply has been said."""
-        words = [*_words(self.before), *_words(self.said), ("assistant", "".join(self._turn.said))]
+        words = [*self._words, *_words(self.said), ("assistant", "".join(self._turn.said))]
         self._turn.state[self._key] = {"of": _digest(words), "memory": memory}
 
 

@@ -35,6 +35,7 @@ class AdkAgent(Agent):
         super().__init__(name or app.name, tools=self._stage.tools_of(app.root_agent), **settings)
         self.silent = frozenset(self._stage.unheard(app.root_agent)) if speaks is None else None
         self.speaks = None if speaks is None else frozenset(speaks)
+        self.reader = self._stage.events_reader()
         self.reply(self._answer)
 
     def hears(self, author: str) -> bool:

@@ -1,24 +1,21 @@
 """ADK's session, in `turn.state`."""
 
-import json
 from typing import Any
 
-from google.adk.events import Event
 from google.adk.sessions import BaseSessionService, Session
 from google.adk.sessions.base_session_service import ListSessionsResponse
-from pydantic import TypeAdapter
+from pydantic_core import to_json
 
 from greenroom.agents.adapters.tools import as_json
-
-_EVENTS: TypeAdapter[list[Any]] = TypeAdapter(list[Event])
 
 
 class TurnSessions(BaseSessionService):
     """Has one session, for one turn. What is kept for a user or an app is kept for the session, too: sessions are sealed."""
 
-    def __init__(self, app: str, user: str, session: str, kept: dict[str, Any]) -> None:
+    def __init__(self, app: str, user: str, session: str, kept: dict[str, Any], reader: Any) -> None:
         self._told: list[Any] = kept.get("events", [])
-        events = _EVENTS.validate_json(json.dumps(self._told)) if self._told else []
+        # as JSON, for bytes are base64 there
+        events = reader.validate_json(to_json(self._told)) if self._told else []
         self._loaded = len(events)
         state = dict(kept.get("state", {}))
         self.session = Session(id=session, app_name=app, user_id=user, state=state, events=[])

@@ -12,13 +12,14 @@ from google.adk.runners import Runner
 from google.genai import types
 
 from greenroom.agents.adapters.adk.plugin import TurnPlugin
+from greenroom.agents.adapters.adk.reading import events_reader
 from greenroom.agents.adapters.adk.sessions import TurnSessions
 from greenroom.agents.adapters.adk.tools import nodes_of, tools_of
 from greenroom.agents.adapters.memory import Memory
 from greenroom.agents.adapters.speech import Speech
 from greenroom.sdk import Message, Reply, Turn
 
-__all__ = ["Run", "as_app", "asked", "copied", "tools_of", "unheard"]
+__all__ = ["Run", "as_app", "asked", "copied", "events_reader", "tools_of", "unheard"]
 
 _WAITS = frozenset({"adk_request_confirmation", "adk_request_input"})
 
@@ -82,7 +83,7 @@ class Run:
     async def reply(self) -> Reply:
         """Runs the app on what is new. Its session is in `turn.state` then."""
         turn, app = self._turn, self._app
-        sessions = TurnSessions(app.name, self._user, turn.session_id, self._kept)
+        sessions = TurnSessions(app.name, self._user, turn.session_id, self._kept, self._agent.reader)
         if not self._kept:
             sessions.session.events.extend(_told_before(self._memory, app.root_agent.name))
         runner = Runner(app=app, session_service=sessions)

@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import AsyncIterator, Mapping
-from functools import partial
+from dataclasses import MISSING, fields
+from functools import cache, partial
 from typing import Any
 
 from pydantic_ai.capabilities import ReinjectSystemPrompt
@@ -92,38 +93,40 @@ async def answer(turn: Turn, agent: Any, tools: AgentTools, given: Mapping[str, 
     memory = Memory(turn, "pydantic_ai")
     streams = agent.output_type is str and not getattr(agent, "_output_validators", ())
     telling = Telling(turn, speech if streams else None)
+    kept = memory.recall()
     with backend_failures():
-        result = await _run(agent, tools, telling, turn, memory, given)
+        result = await _run(agent, tools, telling, turn, {**given, **_history(memory, kept)})
     if isinstance(result.output, DeferredToolRequests):
         waiting = [*result.output.approvals, *result.output.calls]
         names = ", ".join(call.tool_name for call in waiting)
         raise AgentError(f"{names} waits for an approval or a result, which nobody gives here")
     if not turn.said:
         await speech.whole("output", _text(result.output))
-    # what came before is kept as it was: only what is new is read anew
-    before = memory.recall() or _dumped(messages_of(memory.before) if memory.before else [])
+    # what came before is kept as it was: only what is new is written anew
+    before = kept or _dumped(messages_of(memory.before) if memory.before else [])
     memory.keep([*before, *_dumped(result.new_messages())])
     used = result.usage
     counted = used.input_tokens or used.output_tokens
     return Reply("", usage=Usage(used.input_tokens, used.output_tokens) if counted else None)
 
 
-async def _run(
-    agent: Any, tools: AgentTools, telling: Telling, turn: Turn, memory: Memory, given: Mapping[str, Any]
-) -> Any:
-    prompt = turn.text or OPENING
-    about = dict(given)
-    history: Any = memory.recall()
-    if history is not None:
-        history = ModelMessagesTypeAdapter.validate_python(history)
-    elif memory.before:
-        history = messages_of(memory.before)
-        about["capabilities"] = [ReinjectSystemPrompt()]
-    about |= {"message_history": history, "instructions": system_texts(turn) or None}
+def _history(memory: Memory, kept: Any) -> dict[str, Any]:
+    """What a run is given of the conversation before."""
+    if kept is not None:
+        return {"message_history": ModelMessagesTypeAdapter.validate_python(kept)}
+    if memory.before:
+        return {"message_history": messages_of(memory.before), "capabilities": [ReinjectSystemPrompt()]}
+    return {}
+
+
+async def _run(agent: Any, tools: AgentTools, telling: Telling, turn: Turn, given: Mapping[str, Any]) -> Any:
+    instructions = system_texts(turn) or None
     handler = partial(telling.handle, agent.event_stream_handler)
     try:
         with in_toolbox(agent, tools) as staged:
-            return await staged.run(prompt, event_stream_handler=handler, **about)
+            return await staged.run(
+                turn.text or OPENING, instructions=instructions, event_stream_handler=handler, **given
+            )
     except (ModelAPIError, FallbackExceptionGroup) as error:
         unavailable = _unavailable(error)
         if unavailable is None:
@@ -147,9 +150,31 @@ def _unavailable(error: Exception) -> AgentUnavailable | None:
 def _dumped(messages: list[Any]) -> list[dict[str, Any]]:
     """Messages as JSON, without the instructions of their turn: each turn has its own."""
     dumped: list[dict[str, Any]] = ModelMessagesTypeAdapter.dump_python(messages, mode="json")
-    for message in dumped:
-        message.pop("instructions", None)
+    for message, told in zip(messages, dumped, strict=True):
+        told.pop("instructions", None)
+        for part, one in zip(message.parts, told["parts"], strict=True):
+            _shorten(one, type(part))
+        if "usage" in told:
+            _shorten(told["usage"], type(message.usage))
+        _shorten(told, type(message))
     return dumped
+
+
+def _shorten(told: dict[str, Any], of: type) -> None:
+    """Leaves out what is there by default, which is more than half."""
+    for name, default in _defaults(of):
+        if told.get(name, ...) == default:
+            del told[name]
+
+
+@cache
+def _defaults(of: type) -> list[tuple[str, Any]]:
+    """What says which class it is stays."""
+    return [
+        (field.name, field.default)
+        for field in fields(of)
+        if field.default is not MISSING and field.name not in ("kind", "part_kind")
+    ]
 
 
 def _text(output: Any) -> str:
