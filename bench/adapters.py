@@ -35,8 +35,12 @@ def langgraph(cases: Any) -> dict[str, tuple[Any, Ask]]:
     saver = importlib.import_module("langgraph.checkpoint.memory").InMemorySaver
     plain, remembering = cases.shop(), cases.shop(checkpointer=saver())
 
+    histories: dict[str, list[Any]] = {}
+
     async def ask_plain(turn: Turn) -> str:
-        result = await plain.ainvoke({"messages": turn.messages.openai()})
+        said = [*histories.get(turn.session_id, ()), ("user", turn.text)]
+        result = await plain.ainvoke({"messages": said})
+        histories[turn.session_id] = result["messages"]
         return str(result["messages"][-1].text)
 
     async def ask_remembering(turn: Turn) -> str:
@@ -120,21 +124,20 @@ def agno(cases: Any) -> dict[str, tuple[Any, Ask]]:
     )
     histories: dict[str, list[Any]] = {}
 
-    async def answer(agent: Any, said: Any, session: str) -> str:
-        text = ""
-        async for event in agent.arun(said, stream=True, stream_events=True, session_id=session):
-            text = event.content if event.event == "RunCompleted" else text
-        return text
+    async def answer(agent: Any, said: Any, session: str) -> Any:
+        output: Any = None
+        async for event in agent.arun(said, stream=True, stream_events=True, yield_run_output=True, session_id=session):
+            output = event
+        return output
 
     async def ask_plain(turn: Turn) -> str:
-        history = histories.setdefault(turn.session_id, [])
-        history.append(message(role="user", content=turn.text))
-        text = await answer(plain, list(history), turn.session_id)
-        history.append(message(role="assistant", content=text))
-        return text
+        said = [*histories.get(turn.session_id, ()), message(role="user", content=turn.text)]
+        output = await answer(plain, said, turn.session_id)
+        histories[turn.session_id] = [one for one in output.messages if one.role != "system"]
+        return str(output.content)
 
     async def ask_remembering(turn: Turn) -> str:
-        return await answer(remembering, turn.text, turn.session_id)
+        return str((await answer(remembering, turn.text, turn.session_id)).content)
 
     return {"agno": (plain, ask_plain), "agno, db": (remembering, ask_remembering)}
 

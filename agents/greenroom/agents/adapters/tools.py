@@ -4,7 +4,8 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 from pydantic_core import to_jsonable_python
 
@@ -33,6 +34,10 @@ class Scripted:
     value: Any
 
 
+AS_JSON: Final[Mapping[str, Any]] = MappingProxyType({
+    "fallback": str, "bytes_mode": "base64", "inf_nan_mode": "null",
+})  # fmt: skip
+"""How pydantic writes what is no JSON."""
 _turn: ContextVar[Turn | None] = ContextVar("greenroom_turn", default=None)
 _running: ContextVar[_Running | None] = ContextVar("greenroom_running", default=None)
 
@@ -98,4 +103,4 @@ async def run_in_turn(
 
 def as_json(value: Any) -> Any:
     """A framework's value as JSON: models and data classes as objects, what has no such form as its text."""
-    return to_jsonable_python(value, fallback=str, bytes_mode="base64", inf_nan_mode="null")
+    return to_jsonable_python(value, **AS_JSON)

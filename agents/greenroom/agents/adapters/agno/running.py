@@ -7,14 +7,16 @@ from functools import wraps
 from typing import Any
 
 from agno.db.in_memory import InMemoryDb
+from agno.db.utils import deserialize_history_run
 from agno.models.message import Message
+from pydantic_core import to_json
 
 from greenroom.agents.adapters.agno.tools import KnownTools
 from greenroom.agents.adapters.memory import Memory
 from greenroom.agents.adapters.speech import Speech
 from greenroom.agents.adapters.system import system_texts
 from greenroom.agents.adapters.tokens import Tokens
-from greenroom.agents.adapters.tools import as_json
+from greenroom.agents.adapters.tools import AS_JSON, as_json
 from greenroom.sdk import AgentError, AgentUnavailable, Reply, Turn
 
 __all__ = ["KnownTools", "Run"]
@@ -96,7 +98,7 @@ class Run:
         if self._kept is None:
             return None
         if self._db is not None:
-            self._db._sessions.update(self._kept["sessions"])
+            _fill(self._db, self._kept["sessions_json"])
             self._db._memories.extend(self._kept["memories"])
             return None
         state: dict[str, Any] = self._kept["session_state"]
@@ -104,10 +106,24 @@ class Run:
 
     def _keep(self, ended: Any) -> None:
         if self._db is not None:
-            self._memory.keep({"sessions": as_json(self._db._sessions), "memories": as_json(self._db._memories)})
+            # as text: it is most of a turn's state, and nothing but agno reads it
+            sessions = to_json(self._db._sessions, **AS_JSON).decode()
+            self._memory.keep({"sessions_json": sessions, "memories": as_json(self._db._memories)})
         else:
             state = (self._kept or {}).get("session_state", {}) if ended is None else ended.session_state or {}
             self._memory.keep({"session_state": as_json({key: state[key] for key in state if key not in _OWN})})
+
+
+def _fill(db: Any, sessions_json: str) -> None:
+    """Puts sessions into an empty database, with the objects that agno makes of their runs: of a copy that is made faster
+    than its own."""
+    db._sessions.update(json.loads(sessions_json))
+    spare = json.loads(sessions_json)
+    for name, session in db._sessions.items():
+        runs, spares = session["runs"] or [], spare[name]["runs"] or []
+        db._run_object_cache[name] = {
+            run["run_id"]: (run, deserialize_history_run(other)) for run, other in zip(runs, spares, strict=True)
+        }
 
 
 def _copied(agent: Any, known: KnownTools, db: Any, system: str) -> Any:

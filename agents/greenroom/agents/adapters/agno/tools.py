@@ -28,12 +28,19 @@ class KnownTools:
                     raise AgentError(f"tool {function.name} has tool_hooks of its own: give them to its agent")
                 self._add(function)
 
+        async def call(function_name: str, function_call: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+            return await self._call(function_name, function_call, arguments)
+
+        # agno asks for it ten times a call, and makes it anew where it is not set
+        call.__signature__ = inspect.signature(call)  # type: ignore[attr-defined]
+        self.call = call
+        """The innermost of agno's tool hooks: runs a call through the turn's toolbox. Raises what the tool raised."""
+
     @property
     def tools(self) -> Sequence[Tool[..., Any]]:
         return list(self._known.values())
 
-    async def call(self, function_name: str, function_call: Callable[..., Any], arguments: dict[str, Any]) -> Any:
-        """The innermost of agno's tool hooks: runs a call through the turn's toolbox. Raises what the tool raised."""
+    async def _call(self, function_name: str, function_call: Callable[..., Any], arguments: dict[str, Any]) -> Any:
         tool = self._known.get(function_name) or framework_tool(
             function_name, _only_in_runs, description="", parameters=_ANYTHING
         )
