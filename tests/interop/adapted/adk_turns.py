@@ -120,7 +120,9 @@ def test_events_are_read_as_adk_reads_them() -> None:
     parts = [
         types.Part(text="Look."),
         types.Part(inline_data=types.Blob(mime_type="image/png", data=b"\xff\x00picture")),
-        types.Part(function_call=types.FunctionCall(id="1", name="look_up", args={"order_id": "1", "deep": [{"a": 1}]})),
+        types.Part(
+            function_call=types.FunctionCall(id="1", name="look_up", args={"order_id": "1", "deep": [{"a": 1}]})
+        ),
         types.Part(function_response=types.FunctionResponse(id="1", name="look_up", response={"status": "shipped"})),
     ]
     cited = types.CitationMetadata(citations=[types.Citation(title="Terms", uri="https://shop.example/terms")])

@@ -251,13 +251,15 @@ def _context_of(turn: Turn) -> str:
 def _messages(turn: Turn) -> list[Any]:
     """The whole conversation, its system texts as one message that can be found again."""
     context = _context_of(turn)
-    told = [_message(message) for message in turn.messages]
+    told = [_message(message, f"told-{number}") for number, message in enumerate(turn.messages)]
     return [SystemMessage(context, id=CONTEXT_ID), *told] if context else told
 
 
-def _message(message: Message) -> BaseMessage:
-    """By hand, for LangChain's own way from the wire's form takes twice as long."""
-    said: dict[str, Any] = {"content": message.content or "", **({"name": message.name} if message.name else {})}
+def _message(message: Message, number: str) -> BaseMessage:
+    """By hand, for LangChain's own way from the wire's form takes twice as long, and so do the ids that it makes."""
+    said: dict[str, Any] = {"content": message.content or "", "id": number}
+    if message.name:
+        said["name"] = message.name
     if message.role == "user":
         return HumanMessage(**said)
     if message.role == "tool":
