@@ -32,7 +32,7 @@ class Adapted:
     def run(self, *files: str) -> None:
         """Runs the tests in files of the folder `adapted`."""
         paths = "pythonpath=tests/interop/adapted tests/interop tests/cli tests/storage tests/proof"
-        options = ["-o", "addopts=", "-o", "filterwarnings=", "-o", paths, "-p", "no:cacheprovider", "-p", "no:xdist"]
+        options = ["-o", "addopts=", "-o", "filterwarnings=", "-o", paths, "-p", "no:cacheprovider", "-n", "0"]
         self._environment.run(["-m", "pytest", "-q", *options, *(str(HERE / name) for name in files)], cwd=ROOT)
 
     @contextmanager
