@@ -1,11 +1,12 @@
 """Every fault is found by the check that is meant for it, and what is right is found right."""
 
+import asyncio
 import json
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
-from upright_server import Upright, foreign, serving
+from upright_server import Answered, Headers, Upright, foreign, serving
 from whole_sandbox import sandbox
 
 from greenroom.agents.support import agent as support_agent
@@ -120,6 +121,34 @@ async def test_a_fault_is_found_by_the_check_that_is_meant_for_it(fault: str) ->
             assert result.evidence is not None
             assert result.evidence.right
             assert result.check.ids
+
+
+async def test_replies_that_come_late_under_load_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("greenroom.rehearsal.checks.load._TARGET", 0.01)
+    monkeypatch.setattr("greenroom.rehearsal.checks.load._LATE", 1000.0)
+    async with serving(Upright("slow replies")) as url:
+        report = await run(small(url, only=("load",)), Watching())
+    assert named(report, Outcome.FAILS) == {"load.latency"}
+    assert report.load is not None
+    assert (report.load.sent, len(report.load.latencies), report.load.latencies[0] >= 0.02) == (20, 20, True)
+    assert report.load.percentile(50) == report.load.latencies[9]
+    assert report.load.percentile(100) == report.load.latencies[-1]
+
+
+async def test_a_server_that_stalls_is_told_of_by_every_request_that_was_due() -> None:
+    server, free = Upright(), asyncio.Event()
+
+    async def stalls(method: str, path: str, headers: Headers, body: bytes) -> Answered:
+        server.counts["asked"] += 1
+        if server.counts["asked"] > 12:
+            asyncio.get_running_loop().call_later(0.3, free.set)
+            await free.wait()
+        return await server(method, path, headers, body)
+
+    async with serving(stalls) as url:
+        report = await run(small(url, only=("load",)), Watching())
+    assert report.load is not None
+    assert sum(latency > 0.1 for latency in report.load.latencies) >= 10
 
 
 async def test_a_key_that_is_not_looked_at_is_found() -> None:

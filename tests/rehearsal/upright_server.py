@@ -120,6 +120,8 @@ class Upright:
         if len(body) > 2**20:
             raise Refused(413, "The body is too large")
         request = _object(body)
+        if self.fault == "slow replies":
+            await asyncio.sleep(0.02)
         messages = self._messages(request)
         self._stumble(messages[-1]["content"])
         session_id = request.get("session_id") or f"made-{next(self.numbers)}"

@@ -101,15 +101,15 @@ def print_catalogue() -> None:
 def summary(report: Report) -> str:
     """The verdict in a line."""
     tally = report.tally()
-    counted = ", ".join(f"{tally[outcome]} {_PLURAL[outcome]}" for outcome in Outcome if tally[outcome])
+    counted = ", ".join(f"{tally[outcome]} {_COUNTED[outcome]}" for outcome in Outcome if tally[outcome])
     return f"{_verdict(report)} {counted}; {report.requests} requests in {report.seconds:.1f} s."
 
 
-_PLURAL = {
+_COUNTED = {
     Outcome.HOLDS: "hold",
     Outcome.FAILS: "do not",
-    Outcome.NOT_OFFERED: "are not offered",
-    Outcome.NOT_TOLD: "could not be told",
+    Outcome.NOT_OFFERED: "not offered",
+    Outcome.NOT_TOLD: "not told",
 }
 _SAID = {
     Outcome.HOLDS: "holds",

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from greenroom.rehearsal.check import Level, NotOffered, check, demand
+from greenroom.rehearsal.check import Level, NotOffered, NotTold, check, demand
 from greenroom.rehearsal.checks.health import utc_moment
 from greenroom.rehearsal.endpoint import Answer
 from greenroom.rehearsal.stage import Stage
@@ -60,7 +60,9 @@ async def lifecycle(stage: Stage) -> str:
     await _create(stage, {"user_id": user_id, "metadata": _METADATA, "profile": {"name": "Ada"}})
     path = f"/users/{user_id}"
     read = await stage.endpoint.ask("GET", path)
-    if read.status in (*_ABSENT, 401, 403):
+    if read.status in (401, 403):
+        raise NotTold(f"this key may not read users (answered {read.status})")
+    if read.status in _ABSENT:
         raise NotOffered(f"GET {path} is answered {read.status}")
     body = read.json if isinstance(read.json, dict) else {}
     same = body.get("metadata") == _METADATA and body.get("profile") == {"name": "Ada"}
