@@ -135,6 +135,24 @@ def test_the_last_turn_is_taken_back_with_what_it_did_to_the_world(
     assert '  "status": "sent"' in lines
 
 
+def test_after_a_turn_was_taken_back_the_conversation_goes_on_from_there(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = "first\nsecond\n/back\nthird\nfourth\n/back\nfourth\n/back\n/back\n/back\nnew\nnewer\n/new\nnewest\n"
+    lines = said(chat(folder, monkeypatch, told))
+    said_so_far = [line.partition("said ")[2].partition(";")[0] for line in lines if line.startswith("assistant: ")]
+    assert said_so_far == [
+        "['first']",
+        "['first', 'second']",
+        "['first', 'third']",
+        "['first', 'third', 'fourth']",
+        "['first', 'third', 'fourth']",
+        "['new']",
+        "['new', 'newer']",
+        "['newest']",
+    ]
+
+
 def test_a_scenario_is_chosen_at_the_start_or_for_a_new_session(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = said(chat(folder, monkeypatch, "cancel 7\n/new default\ncancel 7\n/new lat\n", "--scenario", "late"))
     failed, *rest = [line for line in lines if not line.startswith(("user: ", "assistant: "))]

@@ -31,14 +31,15 @@ class Talk:
         self._scenario = self._scenario if scenario is None else scenario
         self._session_id = f"chat-{next(self._numbers)}"
         self._turns: list[TurnRecord] = []
-        self._went_back = False
+        self._is_whole = False
+        """Whether every request carries the whole conversation: once one has, those without start over (CHAT-12)."""
 
     def back(self) -> str:
         """Takes the last turn back, with what it did to the world, once the next one is said. Returns what the user said in
         it; "" where there is none."""
         if not self._turns:
             return ""
-        self._went_back = True
+        self._is_whole = True
         return _text(self._turns.pop())
 
     async def say(self, text: str, tell: Tell, running_now: Callable[[str], None]) -> TurnRecord:
@@ -64,7 +65,6 @@ class Talk:
         finally:
             running.cancel()
         self._turns.append(turn)
-        self._went_back = False
         return turn
 
     async def world(self) -> tuple[str, Sequence[Change]]:
@@ -77,7 +77,7 @@ class Talk:
 
     def _request(self, text: str, feed: Feed) -> TurnRequest:
         messages = [Message("user", text)]
-        if self._went_back:  # as any client does that sends the conversation without what it took back
+        if self._is_whole:
             told = [(Message("user", _text(turn)), Message("assistant", turn.reply)) for turn in self._turns]
             messages = [message for pair in told for message in pair] + messages
         return TurnRequest(
@@ -85,7 +85,7 @@ class Talk:
             session_id=self._session_id,
             user_id=self._user_id,
             metadata_json=json.dumps({"scenario_id": self._scenario}) if self._scenario else "",
-            transcript=self._went_back,
+            transcript=self._is_whole,
             feed=feed,
         )
 
