@@ -10,6 +10,7 @@ import msgspec
 from greenroom.core import usage
 from greenroom.core.agent import AgentUnavailable, ConversationTooLong, Reply, produce
 from greenroom.core.bounded import Overrun, bounded
+from greenroom.core.cassettes.own_ids import ids_given
 from greenroom.core.conversation import conversation_of, is_stored
 from greenroom.core.errors import (
     AgentDown,
@@ -25,7 +26,7 @@ from greenroom.core.parts import Parts
 from greenroom.core.plain import size_of, to_json, well_formed
 from greenroom.core.plan import Outcome, Plan, set_scene
 from greenroom.core.recall import Recall
-from greenroom.core.records import FailedTurn, ToolCallRecord
+from greenroom.core.records import FailedTurn, Message, ToolCallRecord
 from greenroom.core.request import TurnRequest
 from greenroom.core.served import Served
 from greenroom.core.tracing import AgentSpan
@@ -68,7 +69,7 @@ class Performer:
         memory = await self._recall.of(plan) if served.remembers(scenario) and plan.session.user_id else None
         deck, tape = self._agents.deck, None
         if deck.rule_of(scenario) is not None:
-            tape = await deck.tape(served.agent, scenario, plan.depth + 1, plan.session)
+            tape = await deck.tape(served.agent, scenario, plan.depth + 1, plan.session, _given(plan))
         waited = perf_counter_ns() - arrived
         time_left = limits.turn_timeout
         if request.timeout is not None:
@@ -183,6 +184,18 @@ def prompt_tokens(plan: Plan, scene: Scene) -> int:
     if scene.carried:
         return system + usage.of_exchanges(scene.carried) + usage.of_messages(spoken(scene.input))
     return system + plan.tokens
+
+
+def _given(plan: Plan) -> frozenset[str]:
+    """Ids that users and system texts have brought."""
+    carried = plan.intake.carried
+    said = [(_contents(one.messages), one.reply) for one in carried.past]
+    said = said or [(_contents(turn.messages), turn.reply) for turn in plan.branch.path]
+    return ids_given([*said, ([*_contents(carried.input), *plan.context], "")])
+
+
+def _contents(messages: Sequence[Message]) -> list[str]:
+    return [message.content or "" for message in messages]
 
 
 def _noted(plan: Plan) -> str:

@@ -32,6 +32,10 @@ class Redactor:
     def text(self, text: str) -> str:
         return self._text.sub(HIDDEN, text)
 
+    def hides(self, name: str) -> bool:
+        """Whether a field of this name is hidden, whatever it holds."""
+        return name.lower() in self._fields
+
     def raw(self, line: bytes) -> bytes:
         lowered = line.lower()
         if not any(sign in lowered for sign in self._signs):
@@ -40,9 +44,7 @@ class Redactor:
 
     def event(self, event: Mapping[str, Any]) -> dict[str, Any]:
         """A copy with named fields and secrets in texts hidden, however deep they are."""
-        return {
-            name: HIDDEN if str(name).lower() in self._fields else self.value(value) for name, value in event.items()
-        }
+        return {name: HIDDEN if self.hides(str(name)) else self.value(value) for name, value in event.items()}
 
     def value(self, value: Any) -> Any:
         """The same for a value of any kind."""

@@ -84,7 +84,7 @@ async def play(
         for said in requests:
             request = TurnRequest(
                 messages=_messages(said),
-                session_id=session_id or "played",
+                session_id=session_id or "played-1",
                 user_id=user_id,
                 metadata_json=json.dumps(metadata) if metadata else "",
             )

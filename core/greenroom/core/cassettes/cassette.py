@@ -1,15 +1,19 @@
 """A cassette: a file of recordings, one JSON object a line, which is only ever added to."""
 
+import codecs
+import json
 import logging
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
+from greenroom.core.cassettes.appending import append, breaks_off
 from greenroom.core.cassettes.recording import Key, Recording, key_of, sorted_json
 
 _log = logging.getLogger(__name__)
+_decoder: Final = msgspec.json.Decoder(Recording)
 
 
 class CassetteError(ValueError):
@@ -25,9 +29,7 @@ class Cassette:
         self.problem = ""
         """Why the last recordings could not be written; "" when they were."""
         self._by_key: dict[Key, dict[tuple[int, int], Recording]] = {}
-        self._lines = 0
         for recording in _read(path):
-            self._lines = recording.line
             self._take(recording)
 
     def __len__(self) -> int:
@@ -54,13 +56,8 @@ class Cassette:
         new = [recording for recording in recordings if self._take(recording)]
         if not new:
             return
-        lines = b"".join(msgspec.json.encode(recording) + b"\n" for recording in new)
         try:
-            descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-            try:
-                os.write(descriptor, lines)
-            finally:
-                os.close(descriptor)
+            append(self.path, b"".join(msgspec.json.encode(recording) + b"\n" for recording in new))
         except OSError as error:
             self.problem = f"the cassette {self.path.name} cannot be written: {error.strerror}"
             _log.warning("%s: %d recordings are lost", self.problem, len(new))
@@ -78,19 +75,27 @@ class Cassette:
 
 
 def _read(path: Path) -> Iterator[Recording]:
-    decoder = msgspec.json.Decoder(Recording)
     try:
         with path.open("rb") as file:
             for number, line in enumerate(file, 1):
-                if line.strip():
-                    try:
-                        line.decode()  # what is taken as it is written must be text all the same
-                        recording = decoder.decode(line)
-                        request = msgspec.Raw(sorted_json(msgspec.json.decode(recording.request)))
-                    except (UnicodeDecodeError, msgspec.MsgspecError, RecursionError) as error:
+                if number == 1:
+                    line = line.removeprefix(codecs.BOM_UTF8)
+                if not line.strip():
+                    continue
+                try:
+                    yield _recording_of(line, number)
+                except (ValueError, msgspec.MsgspecError, RecursionError) as error:
+                    if not breaks_off(line):
                         raise CassetteError(f"{path}, line {number}, is no recording: {error}") from None
-                    yield msgspec.structs.replace(recording, request=request, line=number)
+                    _log.warning("%s, line %d, breaks off: whoever wrote it was stopped; it is left out", path, number)
     except FileNotFoundError:
         return
     except OSError as error:
         raise CassetteError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _recording_of(line: bytes, number: int) -> Recording:
+    line.decode()  # what is taken as it is written must be text all the same
+    recording = _decoder.decode(line)
+    request = msgspec.Raw(sorted_json(json.loads(bytes(recording.request))))
+    return msgspec.structs.replace(recording, request=request, line=number)

@@ -16,9 +16,6 @@ from greenroom.core.scenario import Scenario
 
 _log = logging.getLogger(__name__)
 
-_SHORTEST_ID = 6
-"""Characters: a shorter id would be found in words and numbers that have nothing to do with it."""
-
 
 class Deck:
     """The open cassettes of a core. `rule` holds where a scenario has none of its own. Raises `ValueError` for one that cannot
@@ -28,6 +25,7 @@ class Deck:
         self._rule = rule
         self._redactor = redactor or DocumentRedactor()
         self._open: dict[str, Cassette] = {}
+        self._reading = asyncio.Lock()
         if rule is not None:
             rule.check()
             for path in filter(None, (rule.replay, rule.record)):
@@ -43,15 +41,17 @@ class Deck:
     @property
     def problem(self) -> str:
         """What is wrong with what is recorded to; "" for nothing."""
-        return "; ".join(cassette.problem for cassette in self._open.values() if cassette.problem)
+        return "; ".join(sorted({cassette.problem for cassette in self._open.values() if cassette.problem}))
 
     def rule_of(self, scenario: Scenario) -> CassetteRule | None:
         """What is recorded and replayed of its sessions."""
         return scenario.cassette or self._rule
 
-    async def tape(self, agent: Agent, scenario: Scenario, turn: int, session: SessionRecord) -> Tape | None:
-        """The part of a turn, the n-th on its path; None where nothing is recorded or replayed. Raises `NotRecorded` where a
-        cassette cannot be read."""
+    async def tape(
+        self, agent: Agent, scenario: Scenario, turn: int, session: SessionRecord, given: frozenset[str]
+    ) -> Tape | None:
+        """The part of a turn, the n-th on its path; None where nothing is recorded or replayed. `given`: see `ids_given`.
+        Raises `NotRecorded` where a cassette cannot be read."""
         rule = self.rule_of(scenario)
         if rule is None:
             return None
@@ -63,12 +63,14 @@ class Deck:
             records = await self._opened(rule.record) if rule.record else None
         except CassetteError as error:
             _log.error("%s", error)
-            raise NotRecorded(f"the cassette {Path(replay).name} cannot be used; the log says why") from None
+            raise NotRecorded(
+                f"the cassette {Path(replay or rule.record).name} cannot be used; the log says why"
+            ) from None
         if records is not None and agent.rack.sources:
-            record_tools(agent.name, agent.rack.sources, records)
-        ids = {"session_id": session.session_id, "chat_id": session.chat_id, "user_id": session.user_id}
-        masks = {f"${{{name}}}": id for name, id in ids.items() if len(id) >= _SHORTEST_ID}
-        return Tape(Place(agent.name, scenario.id, turn, masks), replays, records, self._redactor)
+            record_tools(agent.name, agent.rack.sources, records, self._redactor)
+        ids = {"${session_id}": session.session_id, "${chat_id}": session.chat_id, "${user_id}": session.user_id}
+        place = Place(self._redactor.text(agent.name), scenario.id, turn, ids, given)
+        return Tape(place, replays, records, self._redactor)
 
     def prepare(self, agent: Agent) -> None:
         """Before the agent is started: where nothing is asked outside, its sources of tools are not either."""
@@ -77,7 +79,14 @@ class Deck:
             agent.rack.stand_in(None)
             return
         cassette = self._cassette(self._rule.replay)
-        agent.rack.stand_in(tuple([RecordedSource(source.name, agent.name, cassette) for source in agent.rack.sources]))
+        agent.rack.stand_in(
+            tuple(
+                [
+                    RecordedSource(source.name, self._redactor.text(agent.name), cassette)
+                    for source in agent.rack.sources
+                ]
+            )
+        )
 
     def forget(self) -> None:
         """Files are read anew when they are next wanted: all that was recorded is in them."""
@@ -85,8 +94,15 @@ class Deck:
 
     async def _opened(self, path: str) -> Cassette:
         found = self._open.get(path)
-        return await asyncio.to_thread(self._cassette, path) if found is None else found
+        if found is not None:
+            return found
+        async with self._reading:  # one reads it, whoever else waits for it
+            return await asyncio.to_thread(self._cassette, path)
 
     def _cassette(self, path: str) -> Cassette:
         found = self._open.get(path)
-        return self._open.setdefault(path, Cassette(Path(path))) if found is None else found
+        if found is None:
+            file = Path(path).resolve()  # a scenario may name it by another way
+            found = next((cassette for cassette in self._open.values() if cassette.path == file), None)
+            found = self._open[path] = Cassette(file) if found is None else found
+        return found

@@ -26,9 +26,10 @@ def explain_miss(cassette: "Cassette", place: "Place", question: Question, call:
         others = sorted({recording.name for recording in cassette if recording.kind == kind})
         there = f"of {', '.join(others[:5])} alone" if others else "of none"
         return f"{miss} (agent {place.agent}); there are recordings {there}"
+    line = f"line {found.line}" if found.line else "one of this run"
     where = f"turn {found.turn}" + (f" of scenario {found.scenario}" if found.scenario != place.scenario else "")
     where += f" of agent {found.agent}" if found.agent != place.agent else ""
-    return f"{miss}; the nearest is line {found.line} ({where}): {_difference(json.loads(request), _request_of(found))}"
+    return f"{miss}; the nearest is {line} ({where}): {_difference(json.loads(request), _request_of(found))}"
 
 
 def _nearest(cassette: "Cassette", place: "Place", question: Question) -> Recording | None:

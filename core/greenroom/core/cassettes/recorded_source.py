@@ -7,6 +7,8 @@ import msgspec
 
 from greenroom.core.cassettes.cassette import Cassette
 from greenroom.core.cassettes.recording import Recording, key_of, sorted_json
+from greenroom.core.plain import to_json
+from greenroom.core.redaction import DocumentRedactor
 from greenroom.core.tool_source import ToolSource
 from greenroom.core.tools import Tool, ToolError
 
@@ -38,8 +40,9 @@ class RecordedSource(ToolSource):
         raise ToolError(f"{self._name} is replayed, and was not asked this", code="not_recorded")
 
 
-def record_tools(agent: str, sources: tuple[ToolSource, ...], cassette: Cassette) -> None:
+def record_tools(agent: str, sources: tuple[ToolSource, ...], cassette: Cassette, redactor: DocumentRedactor) -> None:
     """Adds what tools the sources have, once they have said it and where the cassette does not know it."""
+    agent = redactor.text(agent)
     for source in sources:
         if source.tools and cassette.find(_key(agent, source.name), 0, 1) is None:
             listed = [
@@ -53,7 +56,7 @@ def record_tools(agent: str, sources: tuple[ToolSource, ...], cassette: Cassette
                 kind="tools",
                 name=source.name,
                 request=msgspec.Raw(_NO_REQUEST),
-                response=msgspec.Raw(msgspec.json.encode(listed)),
+                response=msgspec.Raw(redactor.text(to_json(listed)).encode()),  # a parameter may be named password
             )
             cassette.add((recording,))
 

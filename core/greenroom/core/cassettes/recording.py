@@ -1,11 +1,13 @@
 """What a cassette holds: what was asked, in which turn of which scenario, and what came of it."""
 
 import hashlib
-from typing import Any, Literal
+import json
+from typing import Any, Final, Literal
 
 import msgspec
 
 NOTHING = msgspec.Raw()
+_SORTED: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
 Kind = Literal["tool", "model", "tools"]
 """The last one: what tools a source has."""
 
@@ -32,7 +34,7 @@ class Recording(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, g
     response: msgspec.Raw = NOTHING
     """Empty for null, and where the call failed."""
     error: Failure | None = None
-    changes: tuple[list[Any], ...] = ()
+    changes: tuple[msgspec.Raw, ...] = ()
     """What the tool wrote to the world: collection, record (null: the collection is itself a value) and, unless it was
     deleted, the new value."""
     line: int = 0
@@ -52,5 +54,5 @@ def key_of(agent: str, scenario: str, kind: str, name: str, request: bytes) -> K
 
 
 def sorted_json(value: Any) -> bytes:
-    """JSON with sorted keys; what has no JSON is written as its text."""
-    return msgspec.json.encode(value, enc_hook=str, order="sorted")
+    """Plain JSON with sorted keys."""
+    return _SORTED.encode(value).encode()

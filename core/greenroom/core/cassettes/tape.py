@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from greenroom.core.cassettes.cassette import Cassette
+from greenroom.core.cassettes.keeper import Keeper
 from greenroom.core.cassettes.nearest import explain_miss
 from greenroom.core.cassettes.own_ids import OwnIds
 from greenroom.core.cassettes.question import Question
@@ -34,6 +35,8 @@ class Place:
     """The n-th along the session's path, from 1."""
     own: Mapping[str, str]
     """What is this session's alone, by what stands for it in a cassette: ids."""
+    given: frozenset[str] = frozenset()
+    """Ids that only look like its own: see `ids_given`."""
 
 
 class Asked:
@@ -54,8 +57,11 @@ class Asked:
 
     @property
     def failure(self) -> Failure | None:
-        """How the recorded call failed."""
-        return None if self.recording is None else self.recording.error
+        """How the recorded call failed, the session's own ids in what it says."""
+        failed = None if self.recording is None else self.recording.error
+        if failed is None:
+            return None
+        return Failure(failed.type, json.loads(self._question.ids.filled_in(any_json(failed.message))))
 
     def answer(self) -> Any:
         """The recorded answer, the session's own ids in it."""
@@ -66,25 +72,24 @@ class Asked:
 
     def written(self) -> Iterable[tuple[str, str | None, tuple[Any, ...]]]:
         """What the recorded call wrote to the world: collection, record, and the new value unless it was deleted."""
-        for collection, key, *value in () if self.recording is None else self.recording.changes:
-            yield collection, key, tuple(json.loads(self._question.ids.filled_in(any_json(value))))
+        for change in () if self.recording is None else self.recording.changes:
+            collection, key, *value = json.loads(self._question.ids.filled_in(bytes(change).decode()))
+            yield collection, key, tuple(value)
 
     def returned(self, response: str, changes: Sequence[Change] = ()) -> None:
         """It was answered: JSON text. Recorded where the turn records, once the turn is committed."""
-        rows: list[Any] = []
-        if changes:
-            rows = json.loads(self._kept(to_json([_row(change) for change in changes])))
-        answer = msgspec.Raw(self._kept(response).encode())
-        self._tape.take(self._recording(response=answer, changes=tuple(rows)))
+        keeper = self._keeper
+        rows = tuple([msgspec.Raw(to_json(keeper.value(_row(change))).encode()) for change in changes])
+        answer = msgspec.Raw(to_json(keeper.value(json.loads(response))).encode())
+        self._tape.take(self._recording(response=answer, changes=rows))
 
     def failed(self, type: str, message: str) -> None:
         """It failed."""
-        hidden: str = json.loads(self._kept(to_json(well_formed(message))))
-        self._tape.take(self._recording(error=Failure(type, hidden)))
+        self._tape.take(self._recording(error=Failure(type, self._keeper.text(message))))
 
-    def _kept(self, text: str) -> str:
-        """JSON text as a cassette has it."""
-        return self._question.ids.taken_out(to_json(self._tape.redactor.value(json.loads(text))))
+    @property
+    def _keeper(self) -> Keeper:
+        return Keeper(self._tape.redactor, self._question.ids)
 
     def _recording(self, **came_of_it: Any) -> Recording:
         place = self._tape.place
@@ -121,9 +126,11 @@ class Tape:
     def begin(self, kind: Kind, name: str, request: Any, own: Mapping[str, str] = _NO_IDS) -> Asked:
         """A question begins; the n-th of its like in the turn. `own`: ids that are its alone, by what stands for them. Raises
         `NotRecorded` where all is replayed and this was never recorded."""
-        place, ids = self.place, OwnIds({**self.place.own, **own})
-        question = Question(kind, name, ids.taken_out(sorted_json(self.redactor.value(request)).decode()), ids)
-        key = key_of(place.agent, place.scenario, kind, name, question.request.encode())
+        place = self.place
+        ids = OwnIds({**place.own, **own}, place.given)
+        asked = sorted_json(Keeper(self.redactor, ids, in_order=True).value(request))
+        question = Question(kind, self.redactor.text(well_formed(name)), asked.decode(), ids)
+        key = key_of(place.agent, place.scenario, kind, question.name, asked)
         call = self._asked[key] = self._asked.get(key, 0) + 1
         found = None
         if self._replays is not None:
