@@ -64,7 +64,7 @@ class Newcomer:
             case ["printf", said, "|", "greenroom", *arguments]:
                 self.shown = self._greenroom(arguments, said.replace("\\n", "\n"))
             case ["greenroom", "check", *arguments]:
-                fewer = ("--sessions", "5", "--skip", "load", "--skip", "health.timing")
+                fewer = ("--sessions", "5", "--rate", "20", "--duration", "0.5")
                 self.shown = self._greenroom(["check", *arguments, *fewer])
             case ["greenroom", *arguments]:
                 self.shown = self._greenroom(arguments)
