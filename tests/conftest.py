@@ -8,9 +8,16 @@ from pathlib import Path
 
 import pytest
 import trustme
+from hypothesis import settings
 from real_postgres import Databases, start_postgres, stop_postgres
 
 from greenroom.storage import open_store
+
+
+def pytest_configure() -> None:
+    """Half of Hypothesis's hundred examples: each run draws others."""
+    settings.register_profile("greenroom", max_examples=50)
+    settings.load_profile("greenroom")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -12,6 +12,8 @@ from typing import Any
 import httpx2
 import pytest
 from running_sandbox import PATIENCE, Sandbox
+from walked_page import serving
+from whole_sandbox import text_of
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -53,13 +55,20 @@ def test_the_curl_gets_the_answer_that_is_shown(support: Sandbox) -> None:
     assert blurred(answer) == blurred(shown)
 
 
-def test_the_agent_that_is_shown_is_the_example_and_can_be_served(tmp_path: Path) -> None:
+async def test_the_agent_that_is_shown_is_the_example_and_can_be_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     example = ROOT / "examples" / "my_agent.py"
     assert example.read_text(encoding="utf-8") in blocks("python")
     (tmp_path / "my_agent.py").write_text(example.read_text(encoding="utf-8"), encoding="utf-8")
-    with Sandbox(tmp_path, "serve", "my_agent:agent", "--port", "0", "--grpc-port", "0") as sandbox:
-        assert sandbox.said("#7?") == "Your order is on its way."
-        assert sandbox.said("What?") == "Which order is it about?"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    try:
+        async with serving(tmp_path, ["my_agent:agent"], monkeypatch) as served:
+            assert text_of(await served.chat("#7?", session_id="s1")) == "Your order is on its way."
+            assert text_of(await served.chat("What?", session_id="s1")) == "Which order is it about?"
+    finally:
+        sys.modules.pop("my_agent", None)
 
 
 def test_the_grpc_client_that_is_shown_runs(support: Sandbox) -> None:
