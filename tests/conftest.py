@@ -20,7 +20,7 @@ def pytest_configure() -> None:
     settings.load_profile("greenroom")
 
 
-@pytest.hookimpl(wrapper=True)
+@pytest.hookimpl(wrapper=True, optionalhook=True)
 def pytest_xdist_auto_num_workers() -> Generator[None, int, int]:
     """One more than there are cores: many tests wait, for processes that start and for time that passes."""
     return (yield) + 1
