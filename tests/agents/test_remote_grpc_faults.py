@@ -296,9 +296,9 @@ async def test_it_is_reached_over_tls_with_a_key_from_the_environment(
 @pytest.mark.parametrize(
     ("target", "options", "said"),
     [
-        ("http://127.0.0.1:1", {}, "is at grpc://host:port"),
-        ("grpc://127.0.0.1", {}, "is at grpc://host:port"),
-        ("grpc://127.0.0.1:what", {}, "is at grpc://host:port"),
+        ("http://127.0.0.1:1", {}, "is asked at grpc://host:port"),
+        ("grpc://127.0.0.1", {}, "is asked at grpc://host:port"),
+        ("grpc://127.0.0.1:what", {}, "is asked at grpc://host:port"),
         ("grpc://key@127.0.0.1:1", {}, "name its variable with key_env"),
         ("grpc://127.0.0.1:1", {"key_env": "NOWHERE_SET"}, "NOWHERE_SET is not set"),
         ("grpc://127.0.0.1:1", {"authority": "ca.pem"}, "has no TLS"),

@@ -160,7 +160,7 @@ class Order:
         b"\xff",
         (1, (2,)),
     ],
-    ids=str,
+    ids=["no number", "odd numbers", "odd keys", "lone surrogate", "lone in key", "set", "object", "bytes", "tuple"],
 )
 async def test_any_argument_can_be_recorded(tmp_path: Path, value: Any) -> None:
     async def act(turn: Turn) -> Any:

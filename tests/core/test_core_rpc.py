@@ -47,6 +47,7 @@ def all_errors(base: type[errors.GreenroomError] = errors.GreenroomError) -> lis
 
 MADE_ALIKE: dict[type[errors.GreenroomError], Callable[[], errors.GreenroomError]] = {
     errors.AgentFailed: errors.AgentFailed,
+    errors.ContextExceeded: errors.ContextExceeded,
     errors.AgentDown: lambda: errors.AgentDown(7.5),
 }
 """Those whose text is always the same."""
