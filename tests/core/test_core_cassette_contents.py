@@ -1,10 +1,12 @@
 """What a cassette keeps of what is asked and answered: ids of the session's own, secrets, odd values."""
 
 import json
+from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 import pytest
 
@@ -209,6 +211,42 @@ async def test_secrets_in_names_and_keys_reach_no_cassette_and_no_error(
     for told in (path.read_text(), str(missing.value)):
         assert "a-value-that-is-secret" not in told
         assert "pass-word" not in told
+
+
+SECRET = 'a+value/that "is" secret=='
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        SECRET,
+        quote(SECRET),
+        quote_plus(SECRET),
+        json.dumps({"x": SECRET}),
+        json.dumps({"x": json.dumps(SECRET)}),
+        *(
+            b64encode(f"{before}{SECRET}{behind}".encode()).decode()
+            for before in ("", "a:", "ab:")
+            for behind in ("", "b")
+        ),
+        urlsafe_b64encode(f"ann:{SECRET}".encode()).decode(),
+        "{'password': 'pass-word', 'a': 1}",
+        "password=pass-word&user=ann",
+        "host=x password=pass-word",
+    ],
+)
+async def test_a_secret_is_hidden_however_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setenv("WEATHER_APIKEY_2", SECRET)
+    path = tmp_path / "c.jsonl"
+    agent = agent_with(lambda turn: turn.call(echo, value=[f"<{text}>"]), echo)
+    await both(path, agent, text="hello")
+    kept = json.loads(path.read_text().splitlines()[0])["response"][0]
+    assert "[redacted]" in kept
+    assert "pass-word" not in kept
+    if "pass-word" not in text:
+        assert not [text[n : n + 10] for n in range(len(text) - 9) if text[n : n + 10] in kept]
 
 
 class Elsewhere(ToolSource):
