@@ -1,21 +1,27 @@
 """What models and endpoints answer, recorded and replayed: the same replies, and nobody is asked."""
 
+import asyncio
 import json
+from collections.abc import Callable
+from inspect import isawaitable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pydantic_ai
 import pytest
 from llm_talk import agent_of
 from openai import AsyncOpenAI
+from pydantic_ai import ModelRetry, RunContext
 from pydantic_ai.models.openai import OpenAIChatModel
 from pydantic_ai.providers.openai import OpenAIProvider
 from stub_endpoint import Told as Answer
 from stub_endpoint import endpoint, events
-from stub_model import StubModel, calls, fails, says
+from stub_model import StubModel, calls, calls_all, fails, says
 from talk import Told, talking
 
-from greenroom.agents.adapters import adapt
+from greenroom.agents.adapters import adapt, current_turn
+from greenroom.agents.adapters.tools import serving
 from greenroom.agents.http import AnswerPaths, HttpAgent, OpenAiAgent
 from greenroom.agents.llm import LlmAgent
 from greenroom.core.cassettes.cassette import Cassette
@@ -23,7 +29,7 @@ from greenroom.core.cassettes.deck import Deck
 from greenroom.core.cassettes.rule import CassetteRule
 from greenroom.core.errors import NotRecorded
 from greenroom.core.records import TurnRecord
-from greenroom.sdk import Agent, World, tool
+from greenroom.sdk import Agent, Turn, World, tool
 
 TOKENS = {"prompt_tokens": 31, "completion_tokens": 4, "total_tokens": 35}
 
@@ -156,14 +162,149 @@ async def test_what_is_asked_outside_a_taped_turn_is_sent_as_ever(tmp_path: Path
         assert len(model.requests) == 2
 
 
-def adapted(client: AsyncOpenAI) -> Agent:
-    """An agent of pydantic-ai's own, with a tool, on a model behind the official client."""
+async def test_the_first_listed_model_is_known_in_every_scenario(tmp_path: Path) -> None:
+    path = str(tmp_path / "talk.jsonl")
+    answer = Answer({"choices": [{"index": 0, "finish_reason": "stop", "message": {"content": "Hello."}}]})
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.yaml").write_text(f"id: {name}\n")
+    asking = [{"metadata_json": json.dumps({"scenario_id": name})} for name in ("one", "two")]
+    async with endpoint(Answer({"data": [{"id": "m"}]}), answer) as served:
+        url = f"{served.url}/v1"
+        agent = OpenAiAgent(url, scenarios=tmp_path)
+        for how in asking:
+            await talk_about(agent, CassetteRule(record=path), "Hi", **how)
+        assert [one.path for one in served.asked].count("/v1/models") == 1
+    agent = OpenAiAgent(url, scenarios=tmp_path)
+    [turn] = await talk_about(agent, CassetteRule(replay=path), "Hi", **asking[1])
+    assert turn.reply == "Hello."
+
+
+def fetching(fetch: Callable[[], Any]) -> Agent:
+    """It says what comes of a request by httpx, as a framework's code would send it."""
+    agent = Agent("fetching")
+
+    @agent.reply
+    async def reply(turn: Turn) -> str:
+        with serving(turn):
+            told = fetch()
+            return str(await told if isawaitable(told) else told)
+
+    return agent
+
+
+async def test_redirects_and_refusals_are_answers_and_no_header_is_lost_while_they_are_recorded(tmp_path: Path) -> None:
+    path = str(tmp_path / "talk.jsonl")
+    seen: list[str | None] = []
+
+    async def fetch() -> Any:
+        async with httpx.AsyncClient(follow_redirects=True) as client:
+            answer = await client.get(f"{url}/old")
+            seen.append(answer.headers.get("x-page"))
+            return [answer.status_code, answer.json()]
+
+    moved = Answer(status=302, headers={"location": "/new"})
+    async with endpoint(moved, Answer({"error": "no such order"}, 404, {"x-page": "1"})) as served:
+        url = served.url
+        [live] = await talk_about(fetching(fetch), CassetteRule(record=path), "Hi")
+    [again] = await talk_about(fetching(fetch), CassetteRule(replay=path), "Hi")
+    assert live.reply == again.reply == "[404, {'error': 'no such order'}]"
+    assert seen == ["1", None]
+
+
+async def test_a_client_that_waits_on_the_event_loop_is_recorded_too(tmp_path: Path) -> None:
+    path = str(tmp_path / "talk.jsonl")
+
+    def fetch() -> Any:
+        with httpx.Client() as client:
+            asked = {"model": "stub", "messages": [{"role": "user", "content": "Hi"}]}
+            return client.post(f"{model.url}/chat/completions", json=asked).json()["choices"][0]["message"]["content"]
+
+    with StubModel(says("Hello.")) as model:
+        [live] = await talk_about(fetching(fetch), CassetteRule(record=path), "Hi")
+        [again] = await talk_about(fetching(fetch), CassetteRule(replay=path), "Hi")
+        [threaded] = await talk_about(
+            fetching(lambda: asyncio.to_thread(fetch)), CassetteRule(replay=path), "Hi", session="session-2"
+        )
+        assert len(model.requests) == 1
+    assert live.reply == again.reply == threaded.reply == "Hello."
+
+
+async def test_what_waits_for_a_server_to_speak_is_not_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "talk.jsonl"
+
+    async def fetch() -> Any:
+        async with (
+            httpx.AsyncClient() as client,
+            client.stream("GET", url, headers={"accept": "text/event-stream"}) as answer,
+        ):
+            return await anext(answer.aiter_text())
+
+    never = asyncio.Event()
+    async with endpoint(Answer(pieces=(b"first", b"never"), pause=never)) as served:
+        url = served.url
+        [live] = await talk_about(fetching(fetch), CassetteRule(record=str(path)), "Hi")
+        never.set()
+    assert live.reply == "first"
+    assert not path.exists()
+
+
+async def test_a_frameworks_plain_tool_is_replayed_and_what_does_more_is_called(tmp_path: Path) -> None:
+    path = str(tmp_path / "talk.jsonl")
+    record, replay = CassetteRule(record=path), CassetteRule(replay=path)
+    told = ("look_up", "in_context", "with_the_turn", "gives_an_object", "fails")
+    ran: list[str] = []
+    script = [calls_all(*((name, {"city": "Rome"}) for name in told)), says("Done.")]
+    with StubModel(*script) as model:
+        async with AsyncOpenAI(api_key="none", base_url=model.url) as client:
+            [live] = await talk_about(adapted(client, ran), record, "Rome?")
+            assert sorted(ran) == sorted(told)
+            ran.clear()
+            [again] = await talk_about(adapted(client, ran), replay, "Rome?", session="session-2")
+            asked = len(model.requests)
+    assert asked == 2
+    assert sorted(ran) == sorted(told[1:])
+    assert [(call.name, call.result_json) for call in again.tool_calls] == [
+        (call.name, call.result_json) for call in live.tool_calls
+    ]
+    assert [bool(call.scripted_by) for call in again.tool_calls] == [True, False, False, False, False]
+    assert json.loads(again.reply_metadata_json)["cassette"] == {"replayed": 3, "recorded": 0}
+
+
+def adapted(client: AsyncOpenAI, ran: list[str] | None = None) -> Agent:
+    """An agent of pydantic-ai's own, with tools, on a model behind the official client."""
     framework: Any = pydantic_ai.Agent(OpenAIChatModel("stub", provider=OpenAIProvider(openai_client=client)))
+    ran = [] if ran is None else ran
 
     @framework.tool_plain
-    def look_up(city: str) -> str:
+    def look_up(city: str) -> dict[str, Any]:
         """Looks up."""
-        return f"sunny in {city}"
+        ran.append("look_up")
+        return {"sky": f"sunny in {city}", "at": [1.5, None]}
+
+    @framework.tool
+    def in_context(context: RunContext, city: str) -> str:
+        """Sees the run."""
+        ran.append("in_context")
+        return f"{context.tool_name} in {city}"
+
+    @framework.tool_plain
+    def with_the_turn(city: str) -> str:
+        """Does more with the turn than it returns."""
+        ran.append("with_the_turn")
+        current_turn().state["city"] = city
+        return city
+
+    @framework.tool_plain
+    def gives_an_object(city: str) -> tuple[str, str]:
+        """Gives what is no JSON."""
+        ran.append("gives_an_object")
+        return (city, city)
+
+    @framework.tool_plain
+    def fails(city: str) -> str:
+        """Has the model try again."""
+        ran.append("fails")
+        raise ModelRetry(f"not {city}")
 
     agent = adapt(framework, "framework")
     assert agent is not None

@@ -8,7 +8,7 @@ from functools import partial
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
-from greenroom.core.cassettes.tape import IN_TAPED_CALL, Asked
+from greenroom.core.cassettes.tape import TAPED_CALL, Asked
 from greenroom.core.errors import LimitExceeded, NotRecorded
 from greenroom.core.ledger import WRITER, Writer, leave
 from greenroom.core.plain import any_json, to_json, well_formed
@@ -280,18 +280,18 @@ class Toolbox:
         except NotRecorded as missing:
             self.refused = missing
             raise
-        if asked.recording is None:
+        if asked.recording is None or asked.is_live:
             running.asked = asked
-            return self._recorded(tool, given, running)
+            return self._recorded(tool, given, asked, running)
         running.scripted_by = asked.by
         return _replayed(asked, self._turn.world_turn)
 
-    async def _recorded(self, tool: Tool[..., Any], given: dict[str, Any], running: Execution) -> Any:
-        token = IN_TAPED_CALL.set(True)
+    async def _recorded(self, tool: Tool[..., Any], given: dict[str, Any], asked: Asked, running: Execution) -> Any:
+        token = TAPED_CALL.set(asked)
         try:
             return await self._work(tool, given, running)
         finally:
-            IN_TAPED_CALL.reset(token)
+            TAPED_CALL.reset(token)
 
     def _work(self, tool: Tool[..., Any], given: dict[str, Any], running: Execution) -> Awaitable[Any]:
         keywords = tool.signature.keywords(given)

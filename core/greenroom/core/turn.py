@@ -16,7 +16,7 @@ from typing import Any, TypeVar, overload
 
 import msgspec
 
-from greenroom.core.cassettes.tape import IN_TAPED_CALL, Tape
+from greenroom.core.cassettes.tape import TAPED_CALL, Tape
 from greenroom.core.chance import Clock, Ids, turn_random
 from greenroom.core.conversation import Conversation, conversation_of
 from greenroom.core.errors import LimitExceeded, NotRecorded
@@ -244,7 +244,7 @@ class Turn(Injectable):
         cassette records the turn it is recorded; where one replays it `ask` is not called (docs/cassettes.md). `name` is the
         model's. Ids that change from session to session do not belong into the request. Raises what `ask` raises."""
         tape = self.scene.tape
-        if tape is None or IN_TAPED_CALL.get():  # the call is recorded as a whole
+        if tape is None or not self.is_taped:
             return await ask()
         try:
             answer: T = await tape.ask(name, request, ask)
@@ -253,10 +253,16 @@ class Turn(Injectable):
             raise
         return answer
 
+    def stays_live(self) -> None:
+        """Says from within a tool call that it does more than return plain JSON and write to the world: where the turn is
+        recorded, a cassette keeps that it is to be called each time."""
+        if (asked := TAPED_CALL.get()) is not None:
+            asked.is_live = True
+
     @property
     def is_taped(self) -> bool:
-        """Whether what the turn asks outside is recorded or replayed."""
-        return self.scene.tape is not None
+        """Whether what is asked outside here is recorded or replayed: not within a tool call that is recorded as a whole."""
+        return self.scene.tape is not None and TAPED_CALL.get() is None
 
     @property
     def time_left(self) -> float:

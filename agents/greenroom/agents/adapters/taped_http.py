@@ -7,7 +7,7 @@ are told apart from all others by the context that they are sent in.
 import asyncio
 import json
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import ContextVar
 from functools import wraps
 from typing import Any
@@ -15,8 +15,11 @@ from typing import Any
 from greenroom.sdk import Turn
 
 _LIBRARIES = ("httpx", "httpx2")
-_FAILED = 400
-_PASSED_ON = ("content-type",)
+_KEPT = ("content-type", "location")
+"""Headers that say what to make of an answer."""
+_FAILED = 500
+_MAY_CHANGE = frozenset({401, 403, 407, 408, 409, 421, 423, 425, 429})
+"""What a client asks again after, or with another key."""
 
 TURN: ContextVar[Turn | None] = ContextVar("greenroom_taped_turn", default=None)
 """The turn whose requests are recorded or replayed."""
@@ -24,10 +27,6 @@ TURN: ContextVar[Turn | None] = ContextVar("greenroom_taped_turn", default=None)
 
 class _NotKept(Exception):
     """An error's answer: it is given to the client, which may ask again, and is no recording."""
-
-    def __init__(self, response: Any) -> None:
-        super().__init__()
-        self.response = response
 
 
 def tape_http() -> None:
@@ -46,16 +45,16 @@ def _taped_async(library: Any, original: Callable[[Any, Any], Awaitable[Any]]) -
     @wraps(original)
     async def handle(transport: Any, request: Any) -> Any:
         turn = TURN.get()
-        if turn is None:
+        if turn is None or not turn.is_taped or _never_ends(request):
             return await original(transport, request)
 
-        async def ask() -> dict[str, Any]:
+        async def send() -> Any:
             response = await original(transport, request)
             body = b"".join([part async for part in response.stream])
             await response.stream.aclose()
-            return _answer(library, response, body)
+            return _whole(library, response, body)
 
-        return await _taped(turn, library, request, await request.aread(), ask)
+        return await _taped(turn, library, request, await request.aread(), send)
 
     handle.is_taped = True  # type: ignore[attr-defined]
     return handle
@@ -65,45 +64,72 @@ def _taped_sync(library: Any, original: Callable[[Any, Any], Any]) -> Callable[[
     @wraps(original)
     def handle(transport: Any, request: Any) -> Any:
         turn = TURN.get()
-        if turn is None:
+        if turn is None or not turn.is_taped or _never_ends(request):
             return original(transport, request)
+        waits = _on_a_loop()
 
-        def sent() -> dict[str, Any]:
+        def sent() -> Any:
             response = original(transport, request)
             body = b"".join(response.stream)
             response.stream.close()
-            return _answer(library, response, body)
+            return _whole(library, response, body)
 
-        async def ask() -> dict[str, Any]:
-            return await asyncio.to_thread(sent)
+        async def send() -> Any:
+            return sent() if waits else await asyncio.to_thread(sent)
 
-        return turn.wait_for(_taped(turn, library, request, request.read(), ask))
+        taped = _taped(turn, library, request, request.read(), send)
+        return _driven(taped) if waits else turn.wait_for(taped)
 
     return handle
 
 
-async def _taped(
-    turn: Turn, library: Any, request: Any, body: bytes, ask: Callable[[], Awaitable[dict[str, Any]]]
-) -> Any:
+async def _taped(turn: Turn, library: Any, request: Any, body: bytes, send: Callable[[], Awaitable[Any]]) -> Any:
+    live: Any = None
+
+    async def ask() -> dict[str, Any]:
+        nonlocal live
+        live = await send()
+        if live.status_code >= _FAILED or live.status_code in _MAY_CHANGE:
+            raise _NotKept
+        headers = {name: live.headers[name] for name in _KEPT if name in live.headers}
+        return {"status": live.status_code, "headers": headers, "body": _read(live.content)}
+
     asked = {"method": request.method, "url": str(request.url), "body": _read(body)}
     try:
         answer = await turn.recorded(request.url.host, asked, ask)
-    except _NotKept as failed:
-        return failed.response
-    return _response(library, answer["status"], answer["headers"], _written(answer["body"]))
+    except _NotKept:
+        return live
+    if live is not None:
+        return live
+    return library.Response(answer["status"], headers=answer["headers"], content=_written(answer["body"]))
 
 
-def _answer(library: Any, response: Any, body: bytes) -> dict[str, Any]:
-    """As it is recorded, its body read and unpacked."""
-    headers = {name: response.headers[name] for name in _PASSED_ON if name in response.headers}
-    whole = library.Response(response.status_code, headers=response.headers, content=body)
-    if response.status_code >= _FAILED:
-        raise _NotKept(whole)
-    return {"status": response.status_code, "headers": headers, "body": _read(whole.content)}
+def _whole(library: Any, response: Any, body: bytes) -> Any:
+    """A response whose body is read."""
+    return library.Response(response.status_code, headers=response.headers, content=body)
 
 
-def _response(library: Any, status: int, headers: dict[str, str], body: bytes) -> Any:
-    return library.Response(status, headers=headers, content=body)
+def _never_ends(request: Any) -> bool:
+    """Whether it waits for what a server may say some day (an MCP session does), and asks nothing."""
+    return request.method == "GET" and request.headers.get("accept", "").startswith("text/event-stream")
+
+
+def _on_a_loop() -> bool:
+    """Whether this thread runs an event loop: it cannot wait for itself."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _driven(work: Coroutine[Any, Any, Any]) -> Any:
+    """What a coroutine comes to that waits for nothing."""
+    try:
+        work.send(None)
+    except StopIteration as done:
+        return done.value
+    raise RuntimeError("it waits for something")
 
 
 def _read(body: bytes) -> Any:

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from math import isfinite
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -48,6 +49,7 @@ def current_turn() -> Turn:
     turn = _turn.get()
     if turn is None:
         raise AgentError("current_turn() is for code that runs within a turn of an adapted agent")
+    turn.stays_live()  # who has the turn may do anything with it
     return turn
 
 
@@ -67,24 +69,36 @@ def serving(turn: Turn) -> Iterator[None]:
         _turn.reset(token)
 
 
-def framework_tool(name: str, alone: Run, *, description: str, parameters: Mapping[str, Any]) -> Tool[..., Any]:
+def framework_tool(
+    name: str, alone: Run, *, description: str, parameters: Mapping[str, Any], replayable: bool = False
+) -> Tool[..., Any]:
     """A framework's tool as one of the agent's. `alone` runs it where no framework has called it (a process elsewhere may,
-    by the turn's token); it is not asked when the call comes by `run_in_turn`."""
+    by the turn's token); it is not asked when the call comes by `run_in_turn`. `replayable`: it takes nothing of its
+    framework's run, so a cassette may answer in its place; not where it failed, asked for the turn, or gave no plain JSON:
+    the framework may tell those from what a cassette has."""
 
     async def function(arguments: dict[str, Any], turn: Turn) -> Any:
         running = _running.get()
-        if running is None:
-            with serving(turn):
-                return as_json(await alone(arguments))
         token = _running.set(None)  # what the tool itself calls is another call
         try:
-            running.value = await running.run(arguments)
+            if running is None:
+                with serving(turn):
+                    value = await alone(arguments)
+            else:
+                value = await running.run(arguments)
+        except BaseException:
+            turn.stays_live()
+            raise
         finally:
             _running.reset(token)
-        running.ran = True
-        return running.show(running.value)
+        if replayable and not is_plain(value):
+            turn.stays_live()
+        if running is None:
+            return as_json(value)
+        running.value, running.ran = value, True
+        return running.show(value)
 
-    return Tool.described(name, function, description=description, parameters=parameters)
+    return Tool.described(name, function, description=description, parameters=parameters, replayable=replayable)
 
 
 async def run_in_turn(
@@ -99,6 +113,16 @@ async def run_in_turn(
     finally:
         _running.reset(token)
     return running.value if running.ran else Scripted(result)
+
+
+def is_plain(value: Any) -> bool:
+    """Whether it is JSON as it stands: what is read from JSON of it is the same."""
+    kind = type(value)
+    if kind is dict:
+        return all(type(key) is str and is_plain(item) for key, item in value.items())
+    if kind is list:
+        return all(map(is_plain, value))
+    return value is None or kind in (str, int, bool) or (kind is float and isfinite(value))
 
 
 def as_json(value: Any) -> Any:

@@ -39,15 +39,16 @@ class OpenAiAgent(Agent):
             own["Authorization"] = f"Bearer {key}"
         self._upstream = Upstream(url.rstrip("/").removesuffix("/chat/completions"), own)
         self._model = model
+        self._listed: Any = None
+        """What the endpoint says of its models, once it has been asked."""
         self.on_startup(self._upstream.open)
         self.on_shutdown(self._upstream.close)
         self.on_health(self._upstream.breaker.problem)
         self.reply(self._reply)
 
     async def _reply(self, turn: Turn) -> Reply:
-        if not self._model:
-            self._model = await self._first_model(turn)
-        asked = request_of(turn, self._model)
+        model = self._model or await self._first_model(turn)
+        asked = request_of(turn, model)
         if not turn.is_taped:
             return (await self._ask(turn, asked)).settle(turn)
         live = Completion()
@@ -57,7 +58,7 @@ class OpenAiAgent(Agent):
             live = await self._ask(turn, asked)
             return live.whole()
 
-        told = await turn.recorded(self._model, asked, ask)
+        told = await turn.recorded(model, asked, ask)
         if live.is_empty:
             live.add_whole(told)
         return live.settle(turn)
@@ -82,10 +83,17 @@ class OpenAiAgent(Agent):
 
     async def _first_model(self, turn: Turn) -> str:
         url = f"{self._upstream.url}/models"
-        listed = await turn.recorded(url, {}, lambda: self._upstream.get_json(turn, url))
+
+        async def ask() -> Any:
+            if self._listed is None:
+                self._listed = await self._upstream.get_json(turn, url)
+            return self._listed
+
+        listed = await turn.recorded(url, {}, ask)
         try:
             return str(listed["data"][0]["id"])
         except (TypeError, KeyError, IndexError):
+            self._listed = None
             raise AgentUnavailable(
                 f"{self._upstream.url}/models lists no model; name one with --upstream-model"
             ) from None

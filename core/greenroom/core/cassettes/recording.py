@@ -37,6 +37,8 @@ class Recording(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, g
     changes: tuple[msgspec.Raw, ...] = ()
     """What the tool wrote to the world: collection, record (null: the collection is itself a value) and, unless it was
     deleted, the new value."""
+    live: bool = False
+    """There is no answer: it turned out that the call does more than a cassette can do in its place."""
     line: int = 0
     """Where it stands in its file, from 1; 0 while it is in none."""
 

@@ -19,9 +19,6 @@ from greenroom.core.plain import any_json, to_json, well_formed
 from greenroom.core.records import Change
 from greenroom.core.redaction import DocumentRedactor
 
-IN_TAPED_CALL: ContextVar[bool] = ContextVar("greenroom_in_taped_call", default=False)
-"""Whether code runs for a tool call that is recorded as a whole."""
-
 _NO_IDS: Final[Mapping[str, str]] = {}
 
 
@@ -40,15 +37,17 @@ class Place:
 
 
 class Asked:
-    """One question, from its beginning: `recording` is its answer, where the cassette has it."""
+    """One question, from its beginning: `recording` is its answer, where the cassette has it and it is not asked live."""
 
-    __slots__ = ("_call", "_question", "_tape", "recording")
+    __slots__ = ("_call", "_question", "_tape", "is_live", "recording")
 
     def __init__(self, tape: "Tape", question: "Question", call: int, recording: Recording | None) -> None:
         self._tape = tape
         self._question = question
         self._call = call
         self.recording = recording
+        self.is_live = recording is not None and recording.live
+        """Whether it is asked each time, whatever is replayed: see `Turn.stays_live`."""
 
     @property
     def by(self) -> str:
@@ -78,6 +77,9 @@ class Asked:
 
     def returned(self, response: str, changes: Sequence[Change] = ()) -> None:
         """It was answered: JSON text. Recorded where the turn records, once the turn is committed."""
+        if self.is_live:
+            self._tape.take(self._recording(live=True))
+            return
         keeper = self._keeper
         rows = tuple([msgspec.Raw(to_json(keeper.value(_row(change))).encode()) for change in changes])
         answer = msgspec.Raw(to_json(keeper.value(json.loads(response))).encode())
@@ -85,6 +87,9 @@ class Asked:
 
     def failed(self, type: str, message: str) -> None:
         """It failed."""
+        if self.is_live:
+            self._tape.take(self._recording(live=True))
+            return
         self._tape.take(self._recording(error=Failure(type, self._keeper.text(message))))
 
     @property
@@ -103,6 +108,10 @@ class Asked:
             request=msgspec.Raw(self._question.request.encode()),
             **came_of_it,
         )
+
+
+TAPED_CALL: ContextVar[Asked | None] = ContextVar("greenroom_taped_call", default=None)
+"""The tool call that is recorded as a whole, and whose code runs here."""
 
 
 class Tape:
@@ -136,7 +145,7 @@ class Tape:
         if self._replays is not None:
             found = self._replays.find(key, place.turn, call)
             if found is not None:
-                self.replayed += 1
+                self.replayed += not found.live
             elif self._records is None:
                 raise NotRecorded(explain_miss(self._replays, place, question, call))
         return Asked(self, question, call, found)

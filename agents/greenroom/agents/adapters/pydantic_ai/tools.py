@@ -40,7 +40,7 @@ class AgentTools:
 
     def _add(self, toolset: Any) -> None:
         for tool in toolset.tools.values() if isinstance(toolset, FunctionToolset) else ():
-            self._known.setdefault(tool.name, _known(tool.tool_def, self._alone(tool)))
+            self._known.setdefault(tool.name, _known(tool.tool_def, self._alone(tool), replayable=not tool.takes_ctx))
 
     def _alone(self, tool: Any) -> Any:
         async def alone(arguments: dict[str, Any]) -> Any:
@@ -102,9 +102,9 @@ def _failure_of(error: Exception) -> Exception:
     return error if isinstance(error, ToolError) else ToolError(_message(error), code=type(error).__name__)
 
 
-def _known(definition: Any, alone: Any) -> Tool[..., Any]:
+def _known(definition: Any, alone: Any, *, replayable: bool = False) -> Tool[..., Any]:
     about = {"description": definition.description or "", "parameters": definition.parameters_json_schema}
-    return framework_tool(definition.name, alone, **about)
+    return framework_tool(definition.name, alone, **about, replayable=replayable)
 
 
 async def _only_in_runs(arguments: dict[str, Any]) -> Any:
