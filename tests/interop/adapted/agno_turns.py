@@ -1,15 +1,17 @@
 """Agents and teams of agno, served. Run by test_adapted.py where agno is installed."""
 
+import copy
 import json
 import threading
 from typing import Any
 
 import pytest
 from agno.agent import Agent
+from agno.db.base import SessionType
 from agno.db.in_memory import InMemoryDb
 from agno.exceptions import CheckTrigger, InputCheckError, ModelProviderError
 from agno.models.message import Message
-from agno.run import RunContext
+from agno.run import RunContext, RunStatus
 from agno.team import Team
 from agno.tools import Toolkit
 from agno.tools import tool as agno_tool
@@ -194,6 +196,53 @@ async def test_sessions_at_once_do_not_hear_of_each_other(remembers: bool) -> No
         number = session.removeprefix("s")
         assert replies[1].text == f"It says: notes: n{number}"
         assert replies[-1].text == f"You said first{number}, remember n{number}, last{number}"
+
+
+@pytest.mark.parametrize("past", [2, 9])
+async def test_the_model_is_told_as_many_past_runs_as_its_agent_says(past: int) -> None:
+    model = FakeModel(desk)
+    said = [f"message {number}" for number in range(6)]
+    await play(served(model, db=InMemoryDb(), add_history_to_context=True, num_history_runs=past), said)
+    assert [text for role, text in model.asked[-1] if role == "user"] == said[-past - 1 :]
+
+
+async def test_past_runs_are_whole_for_who_looks_into_them() -> None:
+    seen: list[tuple[dict[str, Any], dict[str, Any]]] = []
+
+    def look_back(agent: Agent, run_context: RunContext) -> str:
+        """Looks back."""
+        database: Any = agent.db
+        rows = database.get_session(run_context.session_id, SessionType.AGENT, deserialize=False)["runs"]
+        runs = database.get_session(run_context.session_id, SessionType.AGENT).runs
+        again = copy.deepcopy(runs)
+        again[0].content = "changed"
+        assert again[0].messages[-1].content == runs[0].messages[-1].content == runs[0].content == "You said a"
+        assert [run.status for run in runs] == [RunStatus.completed] * 2
+        seen.extend((run.to_dict(), row) for run, row in zip(runs, rows, strict=True))
+        return "seen"
+
+    def looks(messages: list[Message]) -> list[Any]:
+        return [call("look_back")] if messages[-1].content == "look back" else desk(messages)
+
+    agent = AgnoAgent(Agent(name="desk", model=FakeModel(looks), tools=[look_back], db=InMemoryDb()))
+    replies = await play(agent, ["a", "b", "look back"])
+    assert replies[-1].text == "It says: seen"
+    for run, row in seen:
+        row.pop("run_index", None)
+        assert run == {**row, "events": []}
+
+
+async def test_a_team_with_a_database_remembers_what_it_and_its_members_did() -> None:
+    def leads(messages: list[Message]) -> list[Any]:
+        last = messages[-1]
+        if last.role == "user" and str(last.content).startswith("look up"):
+            return [call("delegate_task_to_member", member_id="desk", task=last.content)]
+        return desk(messages)
+
+    team = Team(name="shop", members=[shop()], model=FakeModel(leads), db=InMemoryDb(), add_history_to_context=True)
+    replies = await play(AgnoAgent(team), ["look up 7", "a", "look up 8", "b"])
+    assert ["on its way" in reply.text for reply in replies] == [True, False, True, False]
+    assert replies[-1].text == "You said look up 7, a, look up 8, b"
 
 
 async def test_a_team_hands_on_to_its_members_whose_tools_are_recorded_too() -> None:

@@ -7,10 +7,10 @@ from functools import wraps
 from typing import Any
 
 from agno.db.in_memory import InMemoryDb
-from agno.db.utils import deserialize_history_run
 from agno.models.message import Message
 from pydantic_core import to_json
 
+from greenroom.agents.adapters.agno.runs import KeptRun, put_back, taken_out
 from greenroom.agents.adapters.agno.tools import KnownTools
 from greenroom.agents.adapters.memory import Memory
 from greenroom.agents.adapters.speech import Speech
@@ -98,7 +98,7 @@ class Run:
         if self._kept is None:
             return None
         if self._db is not None:
-            _fill(self._db, self._kept["sessions_json"])
+            _fill(self._db, self._kept["sessions_json"], self._kept.get("runs", {}))
             self._db._memories.extend(self._kept["memories"])
             return None
         state: dict[str, Any] = self._kept["session_state"]
@@ -106,24 +106,24 @@ class Run:
 
     def _keep(self, ended: Any) -> None:
         if self._db is not None:
-            # as text: it is most of a turn's state, and nothing but agno reads it
-            sessions = to_json(self._db._sessions, **AS_JSON).decode()
-            self._memory.keep({"sessions_json": sessions, "memories": as_json(self._db._memories)})
+            # as texts: they are most of a turn's state, nothing but agno reads them, and old runs it mostly does not
+            sessions = self._db._sessions
+            bare = {name: {**session, "runs": None} for name, session in sessions.items()}
+            runs = {name: [taken_out(run) for run in session["runs"] or ()] for name, session in sessions.items()}
+            text = to_json(bare, **AS_JSON).decode()
+            self._memory.keep({"sessions_json": text, "runs": runs, "memories": as_json(self._db._memories)})
         else:
             state = (self._kept or {}).get("session_state", {}) if ended is None else ended.session_state or {}
             self._memory.keep({"session_state": as_json({key: state[key] for key in state if key not in _OWN})})
 
 
-def _fill(db: Any, sessions_json: str) -> None:
-    """Puts sessions into an empty database, with the objects that agno makes of their runs: of a copy that is made faster
-    than its own."""
+def _fill(db: Any, sessions_json: str, kept: Mapping[str, Any]) -> None:
+    """Puts sessions into an empty database, and the objects of their runs where agno looks for them."""
     db._sessions.update(json.loads(sessions_json))
-    spare = json.loads(sessions_json)
-    for name, session in db._sessions.items():
-        runs, spares = session["runs"] or [], spare[name]["runs"] or []
-        db._run_object_cache[name] = {
-            run["run_id"]: (run, deserialize_history_run(other)) for run, other in zip(runs, spares, strict=True)
-        }
+    for name, runs in kept.items():
+        made = [KeptRun(head, text) for head, text in runs]
+        db._sessions[name]["runs"] = made
+        db._run_object_cache[name] = {run["run_id"]: (run, put_back(run)) for run in made}
 
 
 def _copied(agent: Any, known: KnownTools, db: Any, system: str) -> Any:
