@@ -206,6 +206,17 @@ async def test_recording_again_changes_nothing_that_is_there(tmp_path: Path) -> 
     assert path.read_text() == before
 
 
+async def test_each_conversation_has_its_own_answers_again(tmp_path: Path) -> None:
+    path = tmp_path / "trip.jsonl"
+    agent, outside = agent_asking(Outside()), Outside()
+    texts = [saying(("look_up", {"city": "Rome"}), ("look_up", {"city": city})) for city in ("Oslo", "Bern", "Rome")]
+    live = [await play(agent, [text, ROME], session_id="first-session", record=path) for text in texts]
+    again = [await play(agent_asking(outside), [text, ROME], session_id="first-session", replay=path) for text in texts]
+    assert [essence(replies) for replies in again] == [essence(replies) for replies in live]
+    assert len({replies[0].text for replies in again}) == 3
+    assert not outside.asked
+
+
 async def test_until_a_turn_it_is_replayed_and_then_live(tmp_path: Path) -> None:
     path = tmp_path / "trip.jsonl"
     await recorded(path, *["[]"] * 3)

@@ -1,5 +1,6 @@
 """Lets an agent reply, within bounds, and keeps the evidence when it fails."""
 
+import hashlib
 import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -69,7 +70,14 @@ class Performer:
         memory = await self._recall.of(plan) if served.remembers(scenario) and plan.session.user_id else None
         deck, tape = self._agents.deck, None
         if deck.rule_of(scenario) is not None:
-            tape = await deck.tape(served.agent, scenario, plan.depth + 1, plan.session, _given(plan))
+            tape = await deck.tape(
+                served.agent,
+                scenario,
+                plan.depth + 1,
+                plan.session,
+                conversation=_conversation(plan),
+                given=_given(plan),
+            )
         waited = perf_counter_ns() - arrived
         time_left = limits.turn_timeout
         if request.timeout is not None:
@@ -184,6 +192,12 @@ def prompt_tokens(plan: Plan, scene: Scene) -> int:
     if scene.carried:
         return system + usage.of_exchanges(scene.carried) + usage.of_messages(spoken(scene.input))
     return system + plan.tokens
+
+
+def _conversation(plan: Plan) -> str:
+    """A hash of what the users have said up to now."""
+    said = plan.said.encode(errors="replace")
+    return hashlib.blake2b(said, key=plan.users_hash[:64], digest_size=8).hexdigest()
 
 
 def _given(plan: Plan) -> frozenset[str]:

@@ -21,7 +21,8 @@ class CassetteError(ValueError):
 
 
 class Cassette:
-    """The recordings of one file, by what they answer. Of several that answer the same the first one holds."""
+    """The recordings of one file, by what they answer. Of several that answer the same in one conversation the
+    first one holds, and it answers in the others that have none."""
 
     def __init__(self, path: Path) -> None:
         """Reads what is there; a file that is not yet there is made with the first recording. Raises `CassetteError`."""
@@ -29,23 +30,26 @@ class Cassette:
         self.problem = ""
         """Why the last recordings could not be written; "" when they were."""
         self._by_key: dict[Key, dict[tuple[int, int], Recording]] = {}
+        self._otherwise: dict[tuple[Key, str, int, int], Recording] = {}
+        """Other answers than those, to other conversations."""
         for recording in _read(path):
             self._take(recording)
 
     def __len__(self) -> int:
-        return sum(map(len, self._by_key.values()))
+        return sum(map(len, self._by_key.values())) + len(self._otherwise)
 
     def __iter__(self) -> Iterator[Recording]:
         for places in self._by_key.values():
             yield from places.values()
+        yield from self._otherwise.values()
 
-    def find(self, key: Key, turn: int, call: int) -> Recording | None:
-        """What was recorded in this place; where the turn has nothing of the kind, the last of the nearest turn before it,
-        else the first of those after it."""
+    def find(self, key: Key, turn: int, call: int, conversation: str = "") -> Recording | None:
+        """What was recorded in this place, of this conversation or else of any; where the turn has nothing of the kind, the
+        last of the nearest turn before it, else the first of those after it."""
         places = self._by_key.get(key)
         if places is None:
             return None
-        found = places.get((turn, call))
+        found = self._otherwise.get((key, conversation, turn, call)) or places.get((turn, call))
         if found is not None or (turn, 1) in places:
             return found
         earlier = [place for place in places if place[0] < turn]
@@ -68,10 +72,16 @@ class Cassette:
         key = key_of(recording.agent, recording.scenario, recording.kind, recording.name, bytes(recording.request))
         places = self._by_key.setdefault(key, {})
         place = (recording.turn, recording.call)
-        if place in places:
+        holds = places.setdefault(place, recording)
+        if holds is recording:
+            return True
+        if holds.conversation == recording.conversation or _answer(holds) == _answer(recording):
             return False
-        places[place] = recording
-        return True
+        return self._otherwise.setdefault((key, recording.conversation, *place), recording) is recording
+
+
+def _answer(recording: Recording) -> tuple[object, ...]:
+    return bytes(recording.response), recording.error, tuple(map(bytes, recording.changes)), recording.live
 
 
 def _read(path: Path) -> Iterator[Recording]:

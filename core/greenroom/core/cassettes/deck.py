@@ -48,10 +48,17 @@ class Deck:
         return scenario.cassette or self._rule
 
     async def tape(
-        self, agent: Agent, scenario: Scenario, turn: int, session: SessionRecord, given: frozenset[str]
+        self,
+        agent: Agent,
+        scenario: Scenario,
+        turn: int,
+        session: SessionRecord,
+        *,
+        conversation: str,
+        given: frozenset[str],
     ) -> Tape | None:
-        """The part of a turn, the n-th on its path; None where nothing is recorded or replayed. `given`: see `ids_given`.
-        Raises `NotRecorded` where a cassette cannot be read."""
+        """The part of a turn, the n-th on its path; None where nothing is recorded or replayed. `conversation`: a hash of
+        what the users have said. `given`: see `ids_given`. Raises `NotRecorded` where a cassette cannot be read."""
         rule = self.rule_of(scenario)
         if rule is None:
             return None
@@ -69,7 +76,7 @@ class Deck:
         if records is not None and agent.rack.sources:
             record_tools(agent.name, agent.rack.sources, records, self._redactor)
         ids = {"${session_id}": session.session_id, "${chat_id}": session.chat_id, "${user_id}": session.user_id}
-        place = Place(self._redactor.text(agent.name), scenario.id, turn, ids, given)
+        place = Place(self._redactor.text(agent.name), scenario.id, turn, ids, conversation, given)
         return Tape(place, replays, records, self._redactor)
 
     def prepare(self, agent: Agent) -> None:

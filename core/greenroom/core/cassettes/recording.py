@@ -39,6 +39,8 @@ class Recording(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, g
     deleted, the new value."""
     live: bool = False
     """There is no answer: it turned out that the call does more than a cassette can do in its place."""
+    conversation: str = ""
+    """A hash of what its users had said. Where two conversations were answered differently, each has its own answer again."""
     line: int = 0
     """Where it stands in its file, from 1; 0 while it is in none."""
 

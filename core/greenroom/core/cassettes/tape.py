@@ -32,6 +32,8 @@ class Place:
     """The n-th along the session's path, from 1."""
     own: Mapping[str, str]
     """What is this session's alone, by what stands for it in a cassette: ids."""
+    conversation: str = ""
+    """A hash of what the users have said along the path."""
     given: frozenset[str] = frozenset()
     """Ids that only look like its own: see `ids_given`."""
 
@@ -102,6 +104,7 @@ class Asked:
             agent=place.agent,
             scenario=place.scenario,
             turn=place.turn,
+            conversation=place.conversation,
             call=self._call,
             kind=self._question.kind,
             name=self._question.name,
@@ -143,7 +146,7 @@ class Tape:
         call = self._asked[key] = self._asked.get(key, 0) + 1
         found = None
         if self._replays is not None:
-            found = self._replays.find(key, place.turn, call)
+            found = self._replays.find(key, place.turn, call, place.conversation)
             if found is not None:
                 self.replayed += not found.live
             elif self._records is None:
