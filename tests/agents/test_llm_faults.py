@@ -6,10 +6,14 @@ import logging
 from collections.abc import Iterator
 from typing import Any
 
+import pydantic_ai
 import pytest
 from llm_talk import agent_of
+from openai import AsyncOpenAI
 from pydantic_ai.messages import ModelResponse, TextPart
 from pydantic_ai.models.function import FunctionModel
+from pydantic_ai.models.openai import OpenAIChatModel
+from pydantic_ai.providers.openai import OpenAIProvider
 from stub_model import (
     Answer,
     StubModel,
@@ -24,8 +28,9 @@ from stub_model import (
 )
 from talk import Talk, Told, talking
 
+from greenroom.agents.adapters.pydantic_ai import PydanticAIAgent
 from greenroom.agents.llm import Endpoint, LlmAgent, LlmOptions
-from greenroom.core.errors import AgentDown, ContextExceeded, GreenroomError, LimitExceeded, TurnTimeout
+from greenroom.core.errors import AgentDown, AgentFailed, ContextExceeded, GreenroomError, LimitExceeded, TurnTimeout
 from greenroom.core.limits import Limits
 from greenroom.core.records import TurnRecord
 from greenroom.sdk import tool
@@ -152,6 +157,23 @@ async def test_a_conversation_that_is_too_long_is_said_to_be(model: StubModel, w
     number = 413 if who == "a proxy" else 400
     assert failed.detail == f"ConversationTooLong: no model has answered: openai:stub: too_long ({number})"
     assert len(model.requests) == 2
+
+
+@pytest.mark.parametrize("who", TOO_LONG)
+async def test_a_conversation_that_is_too_long_for_the_model_of_an_adapted_agent_is_said_to_be(
+    model: StubModel, who: str
+) -> None:
+    model.play(TOO_LONG[who], fails(400, "{}"))
+    async with AsyncOpenAI(base_url=model.url, api_key="none", max_retries=0) as client:
+        provider = OpenAIProvider(openai_client=client)
+        framework: Any = pydantic_ai.Agent(OpenAIChatModel("stub", provider=provider))
+        async with talking(PydanticAIAgent(framework, name="desk")) as talk:
+            with pytest.raises(ContextExceeded):
+                await talk.say("Hi")
+            with pytest.raises(AgentFailed):
+                await talk.say("Hi")
+            [failed, _] = await talk.failures()
+    assert failed.detail == f"ConversationTooLong: too_long ({413 if who == 'a proxy' else 400})"
 
 
 async def test_a_conversation_may_be_too_long_for_one_model_and_not_for_the_next(model: StubModel) -> None:

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from greenroom.agents.adapters import adapt, current_turn, recognition
-from greenroom.agents.adapters.failures import unavailable_for
+from greenroom.agents.adapters.failures import failure_for
 from greenroom.agents.adapters.instances import Instances
 from greenroom.agents.adapters.recognition import Kind
 from greenroom.agents.adapters.speech import Speech
 from greenroom.agents.adapters.tokens import Tokens
 from greenroom.agents.adapters.tools import Scripted, as_json, framework_tool, run_in_turn
-from greenroom.sdk import Agent, AgentError, Reply, ToolFailed, Turn, Usage
+from greenroom.sdk import Agent, AgentError, AgentUnavailable, ConversationTooLong, Reply, ToolFailed, Turn, Usage
 from greenroom.sdk.testing import play
 from greenroom.tools.extras import import_extra
 
@@ -185,9 +185,9 @@ def test_a_framework_that_is_not_installed_is_told_with_its_extra() -> None:
         import_extra("not_there", "stage")
 
 
-def client_error(package: str, name: str, **attributes: Any) -> Exception:
+def client_error(package: str, name: str, text: str = "secret text", **attributes: Any) -> Exception:
     made = type(name, (Exception,), {"__module__": f"{package}.errors", **attributes})
-    error: Exception = made("secret text")
+    error: Exception = made(text)
     return error
 
 
@@ -213,11 +213,33 @@ class Response:
     ],
 )
 def test_an_error_of_a_backend_is_told_from_any_other(error: Exception, retry_after: float | None) -> None:
-    found = unavailable_for(error)
-    assert (found.retry_after if found else None) == retry_after
+    found = failure_for(error)
+    assert (found.retry_after if isinstance(found, AgentUnavailable) else found) == retry_after
     wrapped = RuntimeError("a node failed")
     wrapped.__cause__ = error
-    assert (unavailable_for(wrapped) is None) == (retry_after is None)
+    assert type(failure_for(wrapped)) is type(found)
+
+
+@pytest.mark.parametrize(
+    ("error", "too_long"),
+    [
+        (client_error("openai", "BadRequestError", status_code=400, body={"code": "context_length_exceeded"}), True),
+        (client_error("google.genai", "ClientError", "The input token count (9) exceeds the maximum", code=400), True),
+        (client_error("botocore", "ClientError", "Input is too long for requested model.", response={}), True),
+        (client_error("httpx", "HTTPStatusError", response=Response(413)), True),
+        (client_error("litellm", "ContextWindowExceededError", status_code=400), True),
+        (client_error("crewai", "LLMContextLengthExceededError"), True),
+        (client_error("openai", "BadRequestError", status_code=400, body={"code": "invalid_image"}), False),
+        (client_error("openai", "RateLimitError", "Reduce the length of your prompt.", status_code=429), False),
+        (client_error("my_app", "TooLarge", "The prompt is too long.", status_code=400), False),
+    ],
+)
+def test_a_conversation_that_is_too_long_for_a_model_is_told_from_any_other_error(
+    error: Exception, too_long: bool
+) -> None:
+    wrapped = RuntimeError("a node failed")
+    wrapped.__cause__ = error
+    assert [isinstance(failure_for(one), ConversationTooLong) for one in (error, wrapped)] == [too_long] * 2
 
 
 async def test_messages_are_told_piece_by_piece_and_completed_once_they_are_known() -> None:

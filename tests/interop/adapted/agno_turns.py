@@ -21,7 +21,7 @@ from pydantic import BaseModel
 
 from greenroom.agents.adapters import adapt, current_turn
 from greenroom.agents.adapters.agno import AgnoAgent
-from greenroom.core.errors import AgentDown, AgentFailed
+from greenroom.core.errors import AgentDown, AgentFailed, ContextExceeded
 from greenroom.sdk import AgentError, Usage
 from greenroom.sdk.testing import play
 
@@ -282,7 +282,7 @@ async def test_a_guardrail_that_stops_the_run_is_a_reply() -> None:
     assert again.text
 
 
-async def test_a_model_that_cannot_be_had_is_unavailable_and_any_other_error_is_the_agents_own() -> None:
+async def test_a_model_that_cannot_be_had_or_takes_no_more_is_told_from_any_other_error() -> None:
     def fails(error: Exception) -> FakeModel:
         def says(messages: list[Message]) -> list[Any]:
             raise error
@@ -291,6 +291,8 @@ async def test_a_model_that_cannot_be_had_is_unavailable_and_any_other_error_is_
 
     with pytest.raises(AgentDown):
         await play(served(fails(ModelProviderError("down", 503))), ["a"])
+    with pytest.raises(ContextExceeded):
+        await play(served(fails(ModelProviderError("This model's maximum context length is 9 tokens.", 400))), ["a"])
     with pytest.raises(AgentFailed):
         await play(served(fails(KeyError("x"))), ["a"])
 

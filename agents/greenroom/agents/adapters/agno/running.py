@@ -17,7 +17,8 @@ from greenroom.agents.adapters.speech import Speech
 from greenroom.agents.adapters.system import system_texts
 from greenroom.agents.adapters.tokens import Tokens
 from greenroom.agents.adapters.tools import AS_JSON, as_json
-from greenroom.sdk import AgentError, AgentUnavailable, Reply, Turn
+from greenroom.agents.too_long import says_too_long
+from greenroom.sdk import AgentError, AgentUnavailable, ConversationTooLong, Reply, Turn
 
 __all__ = ["KnownTools", "Run"]
 
@@ -48,7 +49,7 @@ class Run:
         """Whether text is told as it comes: nothing may yet refuse it, and it is text."""
 
     async def reply(self, given: Mapping[str, Any], refusal: str) -> Reply:
-        """Raises `AgentUnavailable`, and `AgentError` for what agno only tells as an event."""
+        """Raises `AgentUnavailable` and `ConversationTooLong`, and `AgentError` for what agno only tells as an event."""
         turn, guardrail, ended = self._turn, "", None
         state = self._restore()
         ids = {"session_id": turn.session_id, "user_id": turn.user.id or None}
@@ -84,6 +85,8 @@ class Run:
         """The guardrail that stopped the run. Raises for any other error."""
         if event.error_type in _CHECKS:
             return str(event.error_id or event.error_type)
+        if event.error_type == "model_provider_error" and says_too_long(event.content):
+            raise ConversationTooLong(f"{event.error_type}: {event.content}")
         if event.error_type in _UNAVAILABLE:
             raise AgentUnavailable(f"{event.error_type}: {event.content}")
         raise AgentError(f"the run failed: {event.error_type or 'error'}: {event.content}")

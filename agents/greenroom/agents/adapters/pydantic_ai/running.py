@@ -28,7 +28,7 @@ from greenroom.agents.adapters.system import system_texts
 from greenroom.agents.adapters.tools import as_json
 from greenroom.agents.llm.history import OPENING, messages_of
 from greenroom.agents.llm.problems import problem_of
-from greenroom.sdk import AgentError, AgentUnavailable, OutsideCall, Reply, Turn, Usage
+from greenroom.sdk import AgentError, AgentUnavailable, ConversationTooLong, OutsideCall, Reply, Turn, Usage
 
 __all__ = ["AgentTools", "answer"]
 
@@ -128,22 +128,25 @@ async def _run(agent: Any, tools: AgentTools, telling: Telling, turn: Turn, give
                 turn.text or OPENING, instructions=instructions, event_stream_handler=handler, **given
             )
     except (ModelAPIError, FallbackExceptionGroup) as error:
-        unavailable = _unavailable(error)
-        if unavailable is None:
+        failure = _failure(error)
+        if failure is None:
             raise
-        raise unavailable from error
+        raise failure from error
 
 
-def _unavailable(error: Exception) -> AgentUnavailable | None:
-    """What to raise where no model can be had; None where what it was asked is at fault."""
+def _failure(error: Exception) -> AgentUnavailable | ConversationTooLong | None:
+    """What to raise where no model can be had, or the conversation is too long for all of them; None where what they were
+    asked is at fault otherwise."""
     errors = error.exceptions if isinstance(error, FallbackExceptionGroup) else (error,)
     problems = [problem_of(one) for one in errors]
     if not all(isinstance(one, ModelAPIError) for one in errors):
         return None
+    message = ", ".join(map(str, problems))
+    if all(problem.reason == "too_long" for problem in problems):
+        return ConversationTooLong(message)
     if any(problem.reason in _REASONS or problem.status in _STATUSES for problem in problems):
         return None
     waits = [problem.retry_after for problem in problems if problem.retry_after is not None]
-    message = ", ".join(map(str, problems))
     return AgentUnavailable(message, retry_after=min(waits)) if waits else AgentUnavailable(message)
 
 
