@@ -277,6 +277,23 @@ async def test_an_interrupt_is_a_reply_and_the_next_message_resumes() -> None:
         assert third.turn.reply == "Shall I cancel it?"
 
 
+@pytest.mark.parametrize(
+    ("stops", "told"),
+    [
+        ({"interrupt_before": ["tools"]}, "interrupt_before tools"),
+        ({"interrupt_after": ["model", "tools"]}, "interrupt_after model, interrupt_after tools"),
+    ],
+)
+def test_a_graph_that_stops_without_a_question_is_refused(stops: dict[str, Any], told: str) -> None:
+    stopping = shop(checkpointer=InMemorySaver(), **stops)
+    around = StateGraph(MessagesState).add_node("inner", stopping).add_edge(START, "inner")
+    for graph in (stopping, around.compile(), around.compile(checkpointer=InMemorySaver())):
+        with pytest.raises(AgentError, match=rf"agent .*: the graph is compiled to stop \({told}\)"):
+            served(graph)
+    with pytest.raises(AgentError, match=r"interrupt_before \*"):
+        served(lambda: around.compile(interrupt_before="*"), factory=True)
+
+
 @pytest.mark.parametrize("memory", [False, True])
 async def test_what_a_graph_stores_is_of_its_session_and_goes_back_with_it(memory: bool) -> None:
     async def note(state: MessagesState, store: BaseStore) -> dict[str, Any]:

@@ -61,7 +61,12 @@ def copied(one: Staged) -> Staged:
 
 
 def mismatch(one: Staged, shape: Shape) -> str:
-    """What of the shape does not fit the graph; "" for nothing."""
+    """What of the graph cannot be served, or of the shape does not fit it; "" for nothing."""
+    if stops := dict.fromkeys(_stops(one.graph)):
+        return (
+            f"the graph is compiled to stop ({', '.join(stops)}), which asks nobody anything: compile it without, and call "
+            "interrupt(…) in a node"
+        )
     channels = one.graph.channels
     for role, key in (("input", shape.input), ("output", shape.output or shape.input)):
         if isinstance(key, str) and key not in channels:
@@ -75,6 +80,15 @@ def asked(interrupts: Sequence[Any]) -> str:
     """What interrupts ask, as text."""
     values = [interrupt.value for interrupt in interrupts]
     return "\n\n".join(value if isinstance(value, str) else json.dumps(as_json(value)) for value in values)
+
+
+def _stops(graph: Any) -> Iterator[str]:
+    """Where a graph, or one inside it, stops by itself: "interrupt_before tools"."""
+    for when in ("interrupt_before", "interrupt_after"):
+        nodes = getattr(graph, f"{when}_nodes") or ()
+        yield from (f"{when} {node}" for node in ([nodes] if isinstance(nodes, str) else nodes))
+    for node in graph.nodes.values():
+        yield from itertools.chain.from_iterable(_stops(one) for one in node.subgraphs or () if isinstance(one, Pregel))
 
 
 def _last_nodes(graph: Any, above: str = "") -> Iterator[str]:
