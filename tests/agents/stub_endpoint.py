@@ -46,13 +46,23 @@ class Endpoint:
         self.asked: list[Asked] = []
         self.connections = 0
         self.port = 0
+        self._open: set[asyncio.Task[None]] = set()
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    async def hang_up(self) -> None:
+        """Ends the connections that clients keep open."""
+        for task in self._open:
+            task.cancel()
+        await asyncio.gather(*self._open, return_exceptions=True)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        if (task := asyncio.current_task()) is not None:
+            self._open.add(task)
+            task.add_done_callback(self._open.discard)
         try:
             while await self._answer(reader, writer):
                 pass
@@ -102,3 +112,4 @@ async def endpoint(*answers: Told | Callable[[Asked], Told]) -> AsyncIterator[En
         yield served
     finally:
         server.close()
+        await served.hang_up()

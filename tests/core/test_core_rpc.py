@@ -69,7 +69,7 @@ async def test_every_error_reaches_its_caller_with_code_reason_field_and_delay(
         error.message,
         kind.reason,
         kind.retryable,
-        {"that": error.message} if error.field else {},
+        {error.field: error.message} if error.field else {},
         error.retry_after,
     )
     assert await core.refuses("hello") == expected
