@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import DEVNULL, PIPE, Popen
+from typing import IO
 
 from greenroom.tools.excerpt import shortened
 
@@ -24,6 +25,8 @@ _COMPLAINTS = 100
 """Lines of its standard error in the log between two calls of `listen`."""
 
 _COMPLAINT = 4 * 1024
+
+_OUTPUTS = ("stdout", "stderr")
 
 _WATCHMAN = 'read -r _; kill -s KILL -- "-$1"'
 """Waits, as a shell, until nobody holds the other end of its input: the host is gone, however it went."""
@@ -109,8 +112,8 @@ class Child:
         threading.Thread(target=self._watch, name="greenroom-child", daemon=True).start()
         writing, _ = await loop.connect_write_pipe(lambda: self._input, process.stdin)
         self._writing = writing
-        for pipe, file in ((self._output, process.stdout), (self._errors, process.stderr)):
-            reading, _ = await loop.connect_read_pipe(lambda pipe=pipe: pipe, file)  # type: ignore[misc]
+        for pipe, name in zip((self._output, self._errors), _OUTPUTS, strict=True):
+            reading, _ = await loop.connect_read_pipe(lambda pipe=pipe: pipe, getattr(process, name))  # type: ignore[misc]
             self._reading.append(reading)
 
     # What its host does
@@ -223,6 +226,9 @@ class Child:
             self._writing.abort()
         for reading in self._reading:
             reading.close()
+        # where it was given up while it was being connected, the loop closes that pipe, and nobody has those after it
+        first = 0 if self._writing is None else len(self._reading) + 1
+        _close(*[getattr(self._process, name) for name in _OUTPUTS[first:]])
 
     # How lines are made
 
@@ -277,6 +283,7 @@ async def start(command: Command) -> Child:
         child = Child(process, command)
     except BaseException:
         _kill_group(process.pid)
+        _close(process.stdin, process.stdout, process.stderr)
         raise
     try:
         await child.connect()
@@ -285,6 +292,12 @@ async def start(command: Command) -> Child:
         child.abandon()
         raise
     return child
+
+
+def _close(*files: IO[bytes] | None) -> None:
+    for file in files:
+        if file is not None:
+            file.close()
 
 
 def _spawn(command: Command) -> "Popen[bytes]":

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from greenroom.core.cassettes.cassette import Cassette
     from greenroom.core.cassettes.tape import Place
 
-_COMPARED = 1000
+_COMPARED = 200
 """How many recordings are looked at, and how many characters of each."""
 _SHOWN = 60
 
