@@ -163,7 +163,11 @@ class Agent:
 
     def problems(self) -> list[str]:
         """Each for itself."""
-        return [*(text for function in self._health if (text := function())), *self.rack.problems()]
+        return [*self.own_problems(), *self.rack.problems()]
+
+    def own_problems(self) -> list[str]:
+        """Those that are not of its tools' sources."""
+        return [text for function in self._health if (text := function())]
 
     @property
     def description(self) -> str:

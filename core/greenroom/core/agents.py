@@ -52,6 +52,10 @@ class Agents:
         """What is wrong with what each of them depends on, "" for nothing; what is new is told in the log."""
         return ["; ".join(filter(None, (one.problem(), self.deck.problem))) for one in self]
 
+    def can_reply(self) -> bool:
+        """Whether one of them can, be it without tools from elsewhere."""
+        return any(one.can_reply() for one in self) and not self.deck.problem
+
     async def start(self, store: Store) -> None:
         """Raises `StoreUnavailable`, or what an agent's start-up raises; those that have started are then stopped."""
         async with AsyncExitStack() as starting:

@@ -97,6 +97,16 @@ class Served:
             self._problem = problem
         return problem
 
+    def can_reply(self) -> bool:
+        """Whether nothing is wrong but with tools from elsewhere: it goes on without those."""
+        return not self.problem() or self._is_well()
+
+    def _is_well(self) -> bool:
+        try:
+            return not self.agent.own_problems()
+        except Exception:  # the function is the author's; `problem` has told it
+            return False
+
     async def read_again(self, store: Store) -> Loaded:
         """The scenarios and worlds as they are now, stored and not yet in use. Raises `AgentError` or `StoreUnavailable`."""
         loaded = await asyncio.to_thread(load_scenarios, self.agent, self._sources, self.id)

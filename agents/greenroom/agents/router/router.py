@@ -64,9 +64,10 @@ class Router(Agent):
         for agent in self._agents.values():
             agent.add_tools(source)
 
-    def problems(self) -> list[str]:
-        """Its agents' too."""
-        return [*(problem for agent in self._agents.values() for problem in agent.problems()), *super().problems()]
+    def own_problems(self) -> list[str]:
+        """Its agents' too. Their sources are its own."""
+        theirs = (problem for agent in self._agents.values() for problem in agent.own_problems())
+        return [*theirs, *super().own_problems()]
 
     async def _route(self, turn: Turn) -> Reply:
         """Sends the turn to the agent that is for it."""

@@ -1,5 +1,5 @@
 """`grpc.health.v1`: "" for the whole, `database` and `agent` for what it depends on, `agents` for
-whether each of them is well (HEALTH-02..04)."""
+whether each of them is well, with all its tools (HEALTH-02..04)."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -68,8 +68,7 @@ class HealthService(health_pb2_grpc.HealthServicer):
 
     async def _agent(self) -> bool:
         """Whether there is one that can reply."""
-        agents = self._core.agents
-        return not self._runner.draining and any(not problem for problem in agents.problems())
+        return not self._runner.draining and self._core.agents.can_reply()
 
     async def _agents(self) -> bool:
         return not self._runner.draining and not any(self._core.agents.problems())
