@@ -120,18 +120,43 @@ async def test_a_tool_that_is_none_is_left_out_and_told(tmp_path: Path) -> None:
     there.listed += [
         tool_pb2.Tool(name="odd", parameters_json='"text"'),
         tool_pb2.Tool(name="no name", parameters_json="{}"),
+        tool_pb2.Tool(name="crooked", parameters_json='{"properties": {"city": "string"}}'),
     ]
     async with serving(there) as port, talking(*sources(tmp_path, far(port))) as talk:
         assert talk.names == ["weather"]
         assert talk.problem() == (
             "tools of grpc.far: odd is left out: its parameters are no JSON schema of an object;"
-            " no name is left out: it is no name for a tool"
+            " no name is left out: it is no name for a tool;"
+            " crooked is left out: its parameters are no JSON schema of an object"
         )
 
 
 async def test_a_key_that_is_missing_is_named(tmp_path: Path) -> None:
     async with talking(*sources(tmp_path, far(1, key_env="NO_SUCH_KEY"))) as talk:
         assert talk.problem() == "tools of grpc.far: NO_SUCH_KEY is not set in the environment"
+
+
+async def test_a_key_that_cannot_be_sent_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAR_KEY", "sk-ä\nb")
+    async with talking(*sources(tmp_path, far(1, key_env="FAR_KEY"))) as talk:
+        wrong = "FAR_KEY holds what no key may have: other than printable ASCII"
+        assert talk.problem() == f"tools of grpc.far: {wrong}"
+
+
+async def test_a_key_from_a_file_may_end_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAR_KEY", f"{SECRET}\n")
+    there = Elsewhere("weather")
+    async with serving(there) as port, talking(*sources(tmp_path, far(port, key_env="FAR_KEY"))) as talk:
+        await talk.call("weather", city="Oslo")
+    assert there.metadata[0]["authorization"] == f"Bearer {SECRET}"
+
+
+async def test_a_process_that_nobody_calls_is_well_again_once_it_lists_its_tools(tmp_path: Path) -> None:
+    there = Elsewhere("weather", answer=lambda _: None)
+    async with serving(there) as port, talking(*sources(tmp_path, far(port, timeout=0.2))) as talk:
+        kind, _ = await talk.call("weather", city="Oslo")
+        assert (kind, bool(talk.problem())) == ("timeout", True)
+        await until(talk, lambda problem: not problem)
 
 
 def test_a_target_that_is_none_is_told(tmp_path: Path) -> None:

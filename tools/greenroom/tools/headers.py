@@ -31,10 +31,12 @@ def encoded(headers: Mapping[str, str]) -> dict[bytes, bytes]:
 
 
 class Secrets:
-    """What was given in headers: not to be repeated in logs and evidence, even where the endpoint repeats it."""
+    """What was given in headers: not to be repeated in logs and evidence, even where the endpoint repeats it. `known` are
+    secrets as a whole, however short."""
 
-    def __init__(self, values: Iterable[str]) -> None:
+    def __init__(self, values: Iterable[str], known: Iterable[str] = ()) -> None:
         words = {word for value in values for word in value.split() if len(word) >= _SECRET_LENGTH}
+        words.update(filter(None, known))
         literal = sorted(map(re.escape, words), key=len, reverse=True)
         self._pattern = re.compile("|".join(literal)) if literal else None
 

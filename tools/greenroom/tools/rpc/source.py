@@ -26,6 +26,7 @@ _CODES = {
     grpc.StatusCode.PERMISSION_DENIED: "unauthorized",
 }
 """Those that say something of the process, or of how we are let in. Others are told by their own name."""
+_AWAY = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 
 
 class GrpcSource(ToolSource):
@@ -48,6 +49,8 @@ class GrpcSource(ToolSource):
         self._left_out: list[str] = []
         self._stub: Any = None
         self._watching: asyncio.Task[None] | None = None
+        self._doubted = asyncio.Event()
+        """Set by a call that got no answer: whether the process still lists its tools says whether it is well."""
 
     @property
     def name(self) -> str:
@@ -85,11 +88,25 @@ class GrpcSource(ToolSource):
                 listed.set()
                 if is_there:
                     pause = _FIRST_PAUSE
-                    while (state := channel.get_state()) is grpc.ChannelConnectivity.READY:
-                        await channel.wait_for_state_change(state)
+                    self._doubted.clear()
+                    await self._while_there(channel)
                 else:
                     await asyncio.sleep(pause)
                     pause = min(pause * 2, _LONGEST_PAUSE)
+
+    async def _while_there(self, channel: grpc.aio.Channel) -> None:
+        """Until the connection is lost, or a call has got no answer."""
+        while (state := channel.get_state()) is grpc.ChannelConnectivity.READY:
+            doubted = asyncio.create_task(self._doubted.wait())
+            changed = asyncio.ensure_future(channel.wait_for_state_change(state))
+            try:
+                await asyncio.wait((doubted, changed), return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                doubted.cancel()
+                changed.cancel()
+            if self._doubted.is_set():
+                await asyncio.sleep(_FIRST_PAUSE)
+                return
 
     async def _list(self) -> bool:
         asked = tool_pb2.ListToolsRequest(agent=self._target.agent)
@@ -124,6 +141,8 @@ class GrpcSource(ToolSource):
         except grpc.aio.AioRpcError as error:
             if error.code() in _CODES and seconds == self._timeout:
                 self._problem = self._said(error)
+                if error.code() in _AWAY:
+                    self._doubted.set()
             code = _CODES.get(error.code(), error.code().name.lower())
             raise ToolError(f"{self._name}: {self._said(error)}", code=code) from None
         self._problem = ""
@@ -163,4 +182,7 @@ def _schema(text: str) -> dict[str, Any] | None:
         return None
     if not isinstance(schema, dict) or schema.get("type", "object") != "object":
         return None
-    return {"type": "object", "properties": {}, **schema}
+    made = {"type": "object", "properties": {}, **schema}
+    properties, required = made["properties"], made.get("required", [])
+    is_one = isinstance(properties, dict) and all(isinstance(one, dict | bool) for one in properties.values())
+    return made if is_one and isinstance(required, list) else None

@@ -33,12 +33,15 @@ def read_grpc(settings: Mapping[str, Any], name: str, folder: Path) -> GrpcSourc
         target = read_target(table.target, "", None if table.authority is None else folder / table.authority)
     except AgentError as problem:
         raise AgentError(f"{name}.target: {problem}") from None
-    key = os.environ.get(table.key_env, "") if table.key_env else ""
-    if key:
+    key = os.environ.get(table.key_env, "").strip() if table.key_env else ""
+    is_sendable = key.isascii() and key.isprintable()
+    if key and is_sendable:
         target = replace(target, metadata=(("authorization", f"Bearer {key}"),))
     source = GrpcSource(
-        name, target, Secrets([key]), prefix=table.prefix, timeout=table.timeout, max_bytes=table.max_bytes
+        name, target, Secrets([], [key]), prefix=table.prefix, timeout=table.timeout, max_bytes=table.max_bytes
     )
     if table.key_env and not key:
         source.missing = f"{table.key_env} is not set in the environment"
+    elif not is_sendable:
+        source.missing = f"{table.key_env} holds what no key may have: other than printable ASCII"
     return source
