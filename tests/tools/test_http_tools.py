@@ -2,7 +2,10 @@
 
 import asyncio
 import json
+import re
+from collections.abc import Callable
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -10,6 +13,7 @@ from stub_endpoint import Asked, Told, endpoint
 from tool_talk import sources, table, talking
 
 from greenroom.sdk import AgentError
+from greenroom.tools.http import server
 from greenroom.tools.tools_file import read_tools_file
 
 CITY = {"properties": {"city": {"type": "string"}, "days": {"type": "integer"}}, "required": ["city"]}
@@ -18,6 +22,13 @@ SECRET = "sk-0123456789abcdef"
 
 def weather(url: str, **settings: Any) -> str:
     return table("http.weather", {"url": f"{url}/weather/{{city}}", "parameters": CITY, **settings})
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    end = monotonic() + 15
+    while not holds():
+        assert monotonic() < end
+        await asyncio.sleep(0.005)
 
 
 async def test_arguments_go_into_the_url_and_the_query_and_the_result_is_selected(tmp_path: Path) -> None:
@@ -94,6 +105,27 @@ async def test_credentials_come_from_the_environment_and_are_never_told(
     assert problem == 'tools of http.weather: 401 Unauthorized: {"error": "[redacted] is no key of ours"}'
 
 
+@pytest.mark.parametrize(
+    ("variable", "secret", "told"),
+    [
+        ({"basic_env": "KEY"}, "ada:hush", "hush is not right"),
+        ({"query_env": {"k": "KEY"}}, "a+b/c==d e", "no ?k=a%2Bb%2Fc%3D%3Dd%20e, no ?k=a%2Bb%2Fc%3D%3Dd+e"),
+    ],
+)
+async def test_a_credential_is_hidden_however_short_and_as_it_stands_in_a_url(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: dict[str, Any], secret: str, told: str
+) -> None:
+    monkeypatch.setenv("KEY", secret)
+    answer = Told(told.encode(), status=401, headers={"content-type": "text/plain"})
+    async with (
+        endpoint(answer) as served,
+        talking(*sources(tmp_path, weather(served.url, **variable))) as talk,
+    ):
+        _, message = await talk.call("weather", city="Oslo")
+    hidden = re.sub(r"a%\S+?(e|(?=,))|^hush", "[redacted]", told)
+    assert message == f"http.weather: 401 Unauthorized: {hidden}"
+
+
 async def test_a_credential_that_is_missing_is_named_and_nothing_is_asked(tmp_path: Path) -> None:
     async with (
         endpoint(Told({})) as served,
@@ -107,7 +139,7 @@ async def test_a_credential_that_is_missing_is_named_and_nothing_is_asked(tmp_pa
     assert served.asked == []
 
 
-@pytest.mark.parametrize("city", ["..", ".", ""])
+@pytest.mark.parametrize("city", ["..", ".", "", "../orders", "Oslo/../../orders", "..\\orders", "Oslo/.", "/.."])
 async def test_an_argument_never_leads_out_of_its_place_in_the_path(tmp_path: Path, city: str) -> None:
     async with endpoint(Told({})) as served, talking(*sources(tmp_path, weather(served.url))) as talk:
         kind, message = await talk.call("weather", city=city)
@@ -135,19 +167,60 @@ async def test_an_error_is_told_with_its_status_and_no_more_than_a_bound_of_what
         assert await talk.call("weather", city="Oslo") == {"ok": True}
 
 
-async def test_a_server_that_is_down_is_told_and_heals_by_itself(tmp_path: Path) -> None:
+async def test_a_server_that_is_down_is_told_and_heals_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "_FIRST_PAUSE", 0.01)
     async with endpoint(Told({"ok": True})) as served:
         port = served.port
     async with talking(*sources(tmp_path, weather(f"http://127.0.0.1:{port}"))) as talk:
         kind, message = await talk.call("weather", city="Oslo")
         assert (kind, message.startswith("http.weather: it cannot be reached: ConnectError")) == ("unreachable", True)
         assert talk.problem().startswith("tools of http.weather: it cannot be reached")
-        server = await asyncio.start_server(served._serve, "127.0.0.1", port)
+        back = await asyncio.start_server(served._serve, "127.0.0.1", port)
         try:
+            await until(lambda: not talk.problem())
             assert await talk.call("weather", city="Oslo") == {"ok": True}
-            assert talk.problem() == ""
         finally:
-            server.close()
+            back.close()
+
+
+async def test_a_server_that_nobody_calls_is_well_again_once_it_is_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "_FIRST_PAUSE", 0.01)
+    monkeypatch.setenv("KEY", SECRET)
+    async with (
+        endpoint(Told(status=503)) as served,
+        talking(*sources(tmp_path, weather(served.url, bearer_env="KEY"))) as talk,
+    ):
+        await talk.call("weather", city="Oslo", days=2)
+        await until(lambda: len(served.asked) > 2)
+        assert talk.problem().startswith("tools of http.weather: 503")
+        served.answers = [Told(status=404)]
+        await until(lambda: not talk.problem())
+    look = served.asked[-1]
+    assert (look.method, look.path, "authorization" in look.headers) == ("HEAD", "/weather/Oslo", False)
+
+
+async def test_a_server_that_does_not_let_us_in_is_not_well_because_it_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "_FIRST_PAUSE", 0.01)
+    held, refusing = asyncio.Event(), [Told(b"", status=503), Told(b"", status=401)]
+
+    def answer(asked: Asked) -> Told:
+        return Told(status=404, held=held) if asked.method == "HEAD" else refusing.pop(0)
+
+    async with endpoint(answer) as served, talking(*sources(tmp_path, weather(served.url))) as talk:
+        await talk.call("weather", city="Oslo")
+        await until(lambda: served.asked[-1].method == "HEAD")
+        await talk.call("weather", city="Oslo")
+        looking = [task for task in asyncio.all_tasks() if "Server._look" in repr(task.get_coro())]
+        held.set()
+        async with asyncio.timeout(10):
+            await asyncio.gather(*looking)
+        assert (len(looking), talk.problem()) == (1, "tools of http.weather: 401 Unauthorized")
 
 
 async def test_a_server_that_dies_in_the_middle_of_a_call_fails_that_call_alone(tmp_path: Path) -> None:

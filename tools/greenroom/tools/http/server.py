@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, quote_plus, urlencode
 
 from greenroom.sdk import AgentError, Call, ToolError
 from greenroom.tools.extras import import_extra
@@ -20,8 +21,12 @@ _IDLE_SECONDS = 4.0
 _CONNECTIONS = 100
 _REDIRECTS = 3
 _REPEATABLE = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
-_UNWELL = frozenset({401, 403, 407, 502, 503, 504})
+_AWAY = frozenset({502, 503, 504})
+_UNWELL = frozenset({401, 403, 407}) | _AWAY
 """Statuses that say something of the server, or of how we are let in, and nothing of what was asked."""
+_LOOK_SECONDS = 5.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
+"""Seconds between two looks at a server that is away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +69,9 @@ class Server:
         self.problem = ""
         """What the last request came to that says that the server is not well, or does not let us in; "" after one that was
         answered."""
+        self._is_away = False
+        """Whether the problem is that it does not answer, or says itself that it cannot."""
+        self._looking: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         """Makes the connections' pool; nothing is connected yet. Raises `AgentError`."""
@@ -84,6 +92,10 @@ class Server:
     async def close(self) -> None:
         """Closes the connections."""
         client, self._client = self._client, None
+        looking, self._looking = self._looking, None
+        if looking is not None:
+            looking.cancel()
+            await asyncio.wait([looking])
         if client is not None:
             await client.aclose()
 
@@ -92,7 +104,10 @@ class Server:
         request.headers["idempotency-key"] = call.key
         if call.traceparent:
             request.headers["traceparent"] = call.traceparent
-        answer = await self.ask(request, call.time_left)
+        try:
+            answer = await self.ask(request, call.time_left)
+        finally:
+            self._look_after(request.url)
         if answer.status >= 300:
             raise self._refusal(answer)
         return answer
@@ -108,24 +123,44 @@ class Server:
         except TimeoutError:
             problem = f"no answer within {seconds:g} s"
             if seconds == self._timeout:  # a caller with little time says nothing about the server
-                self.problem = problem
+                self.problem, self._is_away = problem, True
             raise ToolError(f"{self.name}: {problem}", code="timeout") from None
         except self._httpx.InvalidURL as problem:
             raise ToolError(f"{self.name}: {problem}", code="invalid_arguments") from None
         except self._httpx.HTTPError as problem:
             self.problem = self.hidden(f"it cannot be reached: {type(problem).__name__}: {problem}".rstrip(": "))
+            self._is_away = True
             raise ToolError(f"{self.name}: {self.problem}", code="unreachable") from None
         self.problem = "" if answer.status not in _UNWELL else self._said(answer)
+        self._is_away = answer.status in _AWAY
         return answer
 
     def hide(self, credentials: Iterable[Credential]) -> None:
         """No message holds these from now on, as no message holds a header's value."""
-        values = [text for one in credentials for text in (one.value, one.secret)]
-        self._secrets = Secrets([*self._headers.values(), *values])
+        given = list(credentials)
+        forms = [form for one in given for form in (one.secret, quote(one.secret, safe=""), quote_plus(one.secret))]
+        self._secrets = Secrets([*self._headers.values(), *(one.value for one in given)], forms)
 
     def hidden(self, text: str) -> str:
         """The text without what is secret."""
         return self._secrets.hidden_in(text)
+
+    def _look_after(self, url: str) -> None:
+        """One that is away is looked at until it is back, whether anybody calls it or not."""
+        if self._is_away and self._client is not None and (self._looking is None or self._looking.done()):
+            self._looking = asyncio.create_task(self._look(url.partition("?")[0]))
+
+    async def _look(self, url: str) -> None:
+        """Asks what changes nothing, without arguments and credentials; any answer of its own is one."""
+        pause = _FIRST_PAUSE
+        while self._is_away:
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+            with suppress(self._httpx.HTTPError, TimeoutError):
+                async with asyncio.timeout(_LOOK_SECONDS):
+                    answer = await self._client.head(url)
+                if self._is_away and answer.status_code not in _AWAY:
+                    self.problem, self._is_away = "", False
 
     async def _asked(self, request: Request) -> Answer:
         url = request.url

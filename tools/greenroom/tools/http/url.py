@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from greenroom.sdk import AgentError, ToolError
 
@@ -30,10 +30,15 @@ class UrlTemplate:
         would lead out of its place in the path."""
         path = _PLACEHOLDER.sub(lambda match: values[match[1]], self._path)
         for template, step in zip(self._path.split("/"), path.split("/"), strict=True):
-            if template != step and step.replace("%2E", ".") in ("", ".", ".."):
+            if template != step and (not step or _leads_away(step)):
                 names = ", ".join(_PLACEHOLDER.findall(template))
                 raise ToolError(f"{names}: {step!r} cannot stand in a path", code="invalid_arguments")
         return self.origin + path + self._question + _PLACEHOLDER.sub(lambda match: values[match[1]], self._query)
+
+
+def _leads_away(step: str) -> bool:
+    """Whether there are steps to here or up in it, as servers see them that decode a path before they walk it."""
+    return not {".", ".."}.isdisjoint(re.split(r"[/\\]", unquote(step)))
 
 
 def encoded(value: Any) -> str:
