@@ -11,6 +11,7 @@ from whole_sandbox import sandbox
 
 from greenroom.agents.support import agent as support_agent
 from greenroom.rehearsal import CHECKS, Level, Options, Outcome, Report, Result, junit, run
+from greenroom.rehearsal.endpoint import Answer, Ask, Endpoint, Gone
 
 FAULTS = {
     "slow health": {"health.timing"},
@@ -197,3 +198,52 @@ async def test_junit_has_a_case_for_each_check_and_a_failure_for_each_finding() 
     assert "bad_request_error" in str(failure.text)
     (skipped,) = suites["health"].iter("skipped")
     assert str(skipped.get("message")).startswith("not offered: ")
+
+
+async def refuses_chat(method: str, path: str, headers: Headers, body: bytes) -> Answered:
+    return (500, json.dumps({"error": {"message": "down", "type": "internal_error", "code": "server_error"}}), {})
+
+
+async def test_an_endpoint_that_does_not_chat_is_a_finding_whatever_was_chosen() -> None:
+    async with serving(refuses_chat) as url:
+        report = await run(small(url, only=("sessions.echo", "retries")), Watching())
+    assert named(report, Outcome.FAILS) == {"chat.published"}
+    assert {"sessions.echo", "retries.counted_once"} <= named(report, Outcome.NOT_TOLD)
+    assert (report.exit_code, report.verdict) == (1, "findings")
+
+
+async def test_an_endpoint_that_goes_away_is_one_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refused(self: Endpoint, ask: Ask) -> Answer:
+        raise Gone("connection refused")
+
+    class Cutting(Watching):
+        def began(self, checks: int) -> None:
+            super().began(checks)
+            monkeypatch.setattr(Endpoint, "ask_once", refused)
+
+    async with serving(Upright()) as url:
+        report = await run(small(url, only=("errors.role", "errors.messages", "chat.nulls")), Cutting())
+    assert len(report.findings) == 1, told(report)
+    assert "cannot be reached any more" in report.findings[0].note
+    assert report.exit_code == 1
+
+
+async def test_a_limit_of_requests_is_waited_for_and_never_taken_for_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    server, due = Upright(), {"errors.role": 6}
+
+    async def limited(method: str, path: str, headers: Headers, body: bytes) -> Answered:
+        if b"wizard" in body and due["errors.role"] > 0:
+            due["errors.role"] -= 1
+            return busy()
+        return busy() if b"usage" in body else await server(method, path, headers, body)
+
+    def busy() -> Answered:
+        error = {"message": "Slow down", "type": "rate_limit_error", "code": "rate_limit_exceeded"}
+        return 429, json.dumps({"error": error}), {"Retry-After": "1", "retry-after-ms": "1"}
+
+    monkeypatch.setattr("greenroom.rehearsal.endpoint._LONGEST_PAUSE", 0.01)
+    async with serving(limited) as url:
+        report = await run(small(url, only=("errors.role", "streaming.usage")), Watching())
+    assert named(report, Outcome.HOLDS) == {"errors.role"}, told(report)
+    assert named(report, Outcome.NOT_TOLD) == {"streaming.usage"}
+    assert "requests are limited" in told(report)

@@ -5,7 +5,7 @@ import re
 import time
 from dataclasses import dataclass, field
 
-from greenroom.rehearsal.endpoint import CHAT, Answer, NoAnswer
+from greenroom.rehearsal.endpoint import CHAT, Answer, Ask, NoAnswer
 from greenroom.rehearsal.replies import Reply
 from greenroom.rehearsal.stage import Message, Stage, user_says
 
@@ -98,7 +98,7 @@ class _Meeting:
             "profile": {"note": person.secrets["profile"]},
             "metadata": {"account_note": person.secrets["profile"]},
         }
-        return await self._stage.endpoint.ask("POST", "/users", body)
+        return await self._stage.endpoint.ask_often(Ask("POST", "/users", body))
 
     async def _live(self, person: _Person, *, users: bool) -> None:
         if users:
@@ -117,7 +117,7 @@ class _Meeting:
         said = [*person.said, user_says(text)] if person.whole else [user_says(text)]
         body = self._stage.body(said, **person.named, **({"metadata": metadata} if metadata else {}))
         try:
-            answer = await self._stage.endpoint.ask("POST", CHAT, body)
+            answer = await self._stage.endpoint.ask_often(Ask("POST", CHAT, body))
         except NoAnswer as problem:
             self._fail(str(problem), None)
             return

@@ -15,7 +15,9 @@ _EXCERPT = 600
 _KEYS = ("authorization", "x-api-key", "api-key")
 _BUSY = frozenset({429, 503})
 _ATTEMPTS = 4
-_LONGEST_PAUSE = 2.0
+_PATIENT_ATTEMPTS = 12
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
+"""Seconds."""
 _MOST_ERRORS = 500
 _LONGEST_ERROR = 20_000
 
@@ -26,6 +28,10 @@ class NoAnswer(Exception):
 
 class Gone(NoAnswer):
     """No connection can be made."""
+
+
+class Limited(NoAnswer):
+    """Requests are limited, and this one was answered 429 however often it was repeated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,17 +101,26 @@ class Endpoint:
     async def ask(
         self, method: str, path: str, body: Any = None, *, content: bytes | None = None, **how: Any
     ) -> Answer:
-        """An answer. Where the endpoint says that it is busy, the request is repeated a few times. Raises `NoAnswer`."""
-        ask = Ask(method, path, body, content, **how)
-        for _ in range(_ATTEMPTS - 1):
+        """An answer. Where the endpoint says that it is busy, the request is repeated. Raises `NoAnswer`; a limit of requests
+        is `Limited`, as what is checked must not be taken for refused then."""
+        answer = await self.ask_often(Ask(method, path, body, content, **how), at_429=_PATIENT_ATTEMPTS)
+        if answer.status == 429 and not _is_final(answer):
+            raise Limited(f"{method} {path}: answered 429 again and again, as requests are limited")
+        return answer
+
+    async def ask_often(self, ask: Ask, *, at_429: int = _ATTEMPTS) -> Answer:
+        """The answer to a request that is repeated a few times where the endpoint is busy."""
+        attempt = 0
+        while True:
+            attempt += 1
             answer = await self.ask_once(ask)
-            if answer.status not in _BUSY or answer.headers.get("x-should-retry") == "false":
+            most = at_429 if answer.status == 429 else _ATTEMPTS
+            if answer.status not in _BUSY or _is_final(answer) or attempt >= most:
                 return answer
-            await asyncio.sleep(_pause(answer.headers))
-        return await self.ask_once(ask)
+            await asyncio.sleep(_pause(answer.headers, attempt))
 
     async def ask_once(self, ask: Ask) -> Answer:
-        """The same, whatever is answered."""
+        """The answer, whatever it is."""
         started = time.perf_counter()
         self.requests += 1
         payload = ask.content if ask.body is None else json.dumps(ask.body, ensure_ascii=False).encode()
@@ -144,13 +159,22 @@ def trusted(url: str, ca: str, *, insecure: bool) -> ssl.SSLContext | bool:
     return False if insecure or url.startswith("http:") else context
 
 
-def _pause(headers: Mapping[str, str]) -> float:
+def _is_final(answer: Answer) -> bool:
+    return answer.headers.get("x-should-retry") == "false"
+
+
+def _pause(headers: Mapping[str, str], attempt: int) -> float:
+    """Seconds: what the endpoint says, and longer each time, as others wait for the same moment."""
+    return min(_LONGEST_PAUSE, max(_said_pause(headers), _FIRST_PAUSE * 2.0**attempt))
+
+
+def _said_pause(headers: Mapping[str, str]) -> float:
     for name, unit in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
         try:
-            return min(_LONGEST_PAUSE, max(0.0, float(headers.get(name, "")) / unit))
+            return max(0.0, float(headers.get(name, "")) / unit)
         except ValueError:
             continue
-    return 0.25
+    return 0.0
 
 
 def _why(problem: Exception) -> str:

@@ -1,6 +1,6 @@
 """What must be so before anything can be checked: something answers at the address, and it chats in JSON."""
 
-from greenroom.rehearsal.endpoint import CHAT, Answer, Gone, NoAnswer
+from greenroom.rehearsal.endpoint import CHAT, Answer, Gone, Limited, NoAnswer
 from greenroom.rehearsal.stage import Stage, user_says
 
 _HELLO = "Hello, I need help"
@@ -10,21 +10,21 @@ class CannotCheck(Exception):
     """The endpoint cannot be checked at all. The text says why and what may help."""
 
 
-async def look(stage: Stage) -> str:
-    """Finds out whether it chats, and sets the stage's model where the endpoint wants one. What is returned is "" where it
-    chats, else why not, as far as that is a finding. Raises `CannotCheck`."""
+async def look(stage: Stage) -> Answer | None:
+    """Finds out whether it chats, and sets the stage's model where the endpoint wants one. Returns the answer to a first
+    message where that is a finding, None where it chats. Raises `CannotCheck`."""
     stage.model = stage.options.model
     answer = await _first(stage)
     _refuse(stage, answer)
     if answer.status == 200:
-        return ""
+        return None
     if not stage.model and answer.status in (400, 404, 422) and (model := await _first_model(stage)):
         stage.model = model
         answer = await _chat(stage)
         if answer.status == 200:
-            return ""
+            return None
         stage.model = ""
-    return f"it does not chat: a first message was answered {answer.status}: {answer.excerpt[:200]}"
+    return answer
 
 
 async def _chat(stage: Stage) -> Answer:
@@ -36,6 +36,8 @@ async def _first(stage: Stage) -> Answer:
         return await _chat(stage)
     except Gone as problem:
         raise CannotCheck(f"{stage.options.url} cannot be reached: {problem}") from None
+    except Limited as problem:
+        raise CannotCheck(f"{stage.options.url} takes no request now: {problem}") from None
     except NoAnswer as problem:
         raise CannotCheck(f"{stage.options.url} does not answer: {problem}") from None
 

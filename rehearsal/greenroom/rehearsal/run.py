@@ -10,9 +10,9 @@ from typing import Protocol
 
 import httpx2
 
-from greenroom.rehearsal.catalogue import chosen
-from greenroom.rehearsal.check import Check, DoesNotHold, Evidence, NotOffered, NotTold, Outcome, Result, When
-from greenroom.rehearsal.endpoint import Endpoint, Gone, NoAnswer, trusted
+from greenroom.rehearsal.catalogue import CHECKS, chosen
+from greenroom.rehearsal.check import Check, DoesNotHold, Evidence, Level, NotOffered, NotTold, Outcome, Result, When
+from greenroom.rehearsal.endpoint import Answer, Endpoint, Gone, Limited, NoAnswer, trusted
 from greenroom.rehearsal.names import Names
 from greenroom.rehearsal.options import Options, WrongOption, auth_headers
 from greenroom.rehearsal.preflight import look
@@ -26,6 +26,8 @@ _LONGEST = 60.0
 """Seconds for one check, beside the time for which the load is held."""
 _CHATLESS = ("health", "errors", "access")
 """Groups that are played where it does not chat."""
+_TOLD_BY = "chat.published"
+"""The check that finds that it does not chat."""
 
 
 class Watcher(Protocol):
@@ -48,6 +50,8 @@ async def run(options: Options, watcher: Watcher) -> Report:
     async with _client(options) as client:
         stage = Stage(options, Endpoint(client, auth), names, watcher.advance)
         silent = await look(stage)
+        if silent and any(_needs_chat(check) for check in checks):
+            checks = [check for check in CHECKS if check in checks or check.name == _TOLD_BY]
         watcher.began(len(checks))
         results: list[Result] = []
         try:
@@ -91,20 +95,30 @@ async def _client(options: Options) -> AsyncIterator[httpx2.AsyncClient]:
         yield client
 
 
-async def _round(stage: Stage, checks: Sequence[Check], silent: str, watcher: Watcher) -> list[Result]:
+async def _round(stage: Stage, checks: Sequence[Check], silent: Answer | None, watcher: Watcher) -> list[Result]:
     """In the round of those that run together some run side by side; in the others each runs alone."""
     places = asyncio.Semaphore(_SIDE_BY_SIDE if checks and checks[0].when is When.TOGETHER else 1)
 
     async def one(check: Check) -> Result:
         async with places:
-            if silent and check.group not in _CHATLESS and check.name != "chat.minimal":
-                result = Result(check, Outcome.NOT_TOLD, silent, None, 0.0)
-            else:
-                result = await _play(stage, check)
+            result = _unplayed(check, silent) if silent and _needs_chat(check) else await _play(stage, check)
             watcher.finished(result)
             return result
 
     return list(await asyncio.gather(*(one(check) for check in checks)))
+
+
+def _needs_chat(check: Check) -> bool:
+    return check.group not in _CHATLESS and check.name != "chat.minimal"
+
+
+def _unplayed(check: Check, silent: Answer) -> Result:
+    """Where it does not chat one check fails of it, so that it is a finding whatever was chosen; the rest is not told."""
+    note = f"it does not chat: a first message was answered {silent.status}: {silent.excerpt[:200]}"
+    if check.name != _TOLD_BY:
+        return Result(check, Outcome.NOT_TOLD, note, None, 0.0)
+    found = DoesNotHold(f"a first message was answered {silent.status}", "200 and a reply", silent)
+    return Result(check, Outcome.FAILS, note, found.evidence, 0.0)
 
 
 async def _play(stage: Stage, check: Check) -> Result:
@@ -121,7 +135,12 @@ async def _play(stage: Stage, check: Check) -> Result:
     except NotTold as why:
         outcome, note = Outcome.NOT_TOLD, str(why)
     except Gone as why:
-        outcome, note = Outcome.NOT_TOLD, f"the endpoint cannot be reached any more: {why}"
+        note = f"the endpoint cannot be reached any more: {why}"
+        outcome = Outcome.NOT_TOLD if stage.gone else Outcome.FAILS
+        evidence = None if stage.gone else Evidence(note, "it can be reached until the end of the run")
+        stage.gone = stage.gone or check.level is not Level.EXTRA
+    except Limited as why:
+        outcome, note = Outcome.NOT_TOLD, str(why)
     except NoAnswer as why:
         outcome, note = Outcome.FAILS, str(why)
         evidence = Evidence(str(why), f"an answer within {stage.options.timeout:g} s")

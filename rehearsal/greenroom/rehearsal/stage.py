@@ -29,6 +29,8 @@ class Stage:
     """What requests name, where the endpoint wants one."""
     replies: list[Answer] = field(default_factory=list)
     """Answers of 200 to chat requests that were seen so far, for the checks that come last."""
+    gone: bool = False
+    """Whether a finding says already that it cannot be reached any more."""
     crowd: "Crowd | None" = None
     load: "Load | None" = None
 
