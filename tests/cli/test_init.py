@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from running_sandbox import PATIENCE, environment, run_here
 
-from greenroom.cli.init import module_name
+from greenroom.cli.init import enter, module_name
 
 FILES = {
     ".gitignore",
@@ -42,6 +42,14 @@ def test_the_project_is_written_and_its_tests_pass(tmp_path: Path) -> None:
         check=False,
     )
     assert "3 passed" in tests.stdout, tests.stdout
+
+
+@pytest.mark.parametrize(
+    ("given", "typed"),
+    [("my-agent", "cd my-agent; "), ("my agent", "cd 'my agent'; "), ("-v", "cd ./-v; "), (".", ""), ("", "")],
+)
+def test_the_folder_is_entered_by_what_it_says(given: str, typed: str) -> None:
+    assert enter(given) == typed
 
 
 def test_its_commands_need_no_agent_named(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import keyword
 import re
+import shlex
 import sys
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -31,6 +32,14 @@ def write_project(given: str) -> list[Path]:
     except OSError as problem:
         raise CannotStart(f"cannot write {problem.filename or folder}: {problem.strerror}") from None
     return list(files)
+
+
+def enter(given: str) -> str:
+    """What to type in a shell to be in the folder of this name, and go on; "" for the current one."""
+    folder = str(Path(given))
+    if folder == ".":
+        return ""
+    return f"cd {shlex.quote(f'./{folder}' if folder.startswith('-') else folder)}; "
 
 
 def module_name(name: str) -> str:

@@ -84,11 +84,11 @@ def init(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The project's folder, for instance my-agent.")],
 ) -> None:
     """Write a small project to begin with: an agent, two tools, a scenario, a test."""
-    from greenroom.cli.init import write_project  # noqa: PLC0415
+    from greenroom.cli.init import enter, write_project  # noqa: PLC0415
 
     for path in write_project(name):
         typer.echo(f"wrote {path}")
-    typer.echo(f"next: cd {name}; python -m pytest; greenroom chat")
+    typer.echo(f"next: {enter(name)}python -m pytest; greenroom chat")
 
 
 @app.command()

@@ -151,7 +151,9 @@ def _print_table(rows: Sequence[tuple[str, ...]]) -> None:
         for row in (columns, *rows):
             print("\t".join(plain(cell).replace("\t", " ") for cell in row))
         return
-    table = Table(*columns)
+    table = Table()
+    for name in columns:
+        table.add_column(name, overflow="fold")  # nothing is cut: a name must be there whole to be called
     for row in rows:
         table.add_row(*(escape(plain(cell)) for cell in row))
     Console().print(table)
