@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import random
 from collections.abc import Iterator
 from typing import Annotated, Any, TypedDict
 
@@ -20,7 +19,16 @@ from langgraph.prebuilt import ToolNode
 from langgraph.store.base import BaseStore
 from langgraph.store.memory import InMemoryStore
 from langgraph.types import interrupt
-from played import Played, ask, play, scripted, streamed
+from played import (
+    Played,
+    ask,
+    play,
+    scripted,
+    sees_each_session_apart,
+    sees_text_streamed_and_tokens_counted,
+    sees_the_conversation_before_once,
+    sees_the_scenarios_tools,
+)
 
 from greenroom.agents.adapters import adapt, current_turn
 from greenroom.agents.adapters.langgraph import LangGraphAgent, Shape
@@ -125,10 +133,7 @@ async def test_tools_run_in_the_turn_with_their_world_and_are_recorded() -> None
 
 
 async def test_a_scenario_scripts_them() -> None:
-    [reply] = await play(served(), ["order 12"], **scripted({"return": {"status": "lost"}}))
-    assert '{"status": "lost"}' in reply.text
-    assert reply.world["seen"] == {}
-    assert reply.tool_calls[0].scripted_by
+    await sees_the_scenarios_tools(served())
 
 
 async def test_a_failing_tool_is_the_frameworks_own_error() -> None:
@@ -235,20 +240,11 @@ async def test_system_messages_hold_for_their_turn_before_the_graphs_own_prompt_
 
 
 async def test_a_conversation_that_began_elsewhere_is_handed_to_the_memory_once() -> None:
-    async with Played(served(shop(checkpointer=InMemorySaver()))) as played:
-        told = [*ask("one"), {"role": "assistant", "content": "1"}, *ask("two")]
-        reply = await played.send(told)
-        assert json.loads(reply.turn.reply)["users"] == ["one", "two"]
-        answered = {"role": "assistant", "content": reply.turn.reply}
-        reply = await played.send([*told, answered, *ask("three")])
-        assert json.loads(reply.turn.reply)["users"] == ["one", "two", "three"]
+    await sees_the_conversation_before_once(served(shop(checkpointer=InMemorySaver())))
 
 
 async def test_text_is_streamed_as_the_model_writes_it_and_its_tokens_are_counted() -> None:
-    told, reply = await streamed(served(), "order 12")
-    assert "".join(told) == reply.turn.reply
-    assert len(told) > 5
-    assert (reply.turn.prompt_tokens, reply.turn.completion_tokens) == (20, 6)
+    await sees_text_streamed_and_tokens_counted(served())
 
 
 async def test_an_interrupt_is_a_reply_and_the_next_message_resumes() -> None:
@@ -392,16 +388,4 @@ async def test_a_factory_makes_a_graph_for_each_turn() -> None:
 
 @pytest.mark.parametrize("memory", [False, True])
 async def test_parallel_sessions_do_not_see_each_other(memory: bool) -> None:
-    agent = served(shop(checkpointer=InMemorySaver() if memory else None))
-    chance = random.Random(1)
-    async with Played(agent) as played:
-
-        async def talk(name: str) -> list[str]:
-            users: list[str] = []
-            for number in range(4):
-                await asyncio.sleep(chance.random() / 1000)
-                users = json.loads((await played.say(f"{name}{number}", session=name)).turn.reply)["users"]
-            return users
-
-        told = await asyncio.gather(*(talk(name) for name in "abcdefgh"))
-    assert told == [[f"{name}{number}" for number in range(4)] for name in "abcdefgh"]
+    await sees_each_session_apart(served(shop(checkpointer=InMemorySaver() if memory else None)))

@@ -1,8 +1,6 @@
 """Turns of real LlamaIndex agents with a model that is made up. See test_adapted_graphs.py."""
 
-import asyncio
 import json
-import random
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
@@ -18,7 +16,18 @@ from llama_index.core.llms.function_calling import FunctionCallingLLM
 from llama_index.core.llms.llm import ToolSelection
 from llama_index.core.tools import FunctionTool
 from llama_index.core.workflow import Context, HumanResponseEvent, InputRequiredEvent
-from played import Played, ask, play, scripted, streamed
+from played import (
+    Played,
+    ask,
+    play,
+    scripted,
+    sees_each_session_apart,
+    sees_text_streamed_and_tokens_counted,
+    sees_the_conversation_before_once,
+    sees_the_scenarios_tools,
+    streamed,
+    users,
+)
 
 from greenroom.agents.adapters import adapt, current_turn
 from greenroom.agents.adapters.llama_index import LlamaIndexAgent
@@ -120,11 +129,6 @@ def served(target: Any = None, **settings: Any) -> LlamaIndexAgent:
     return LlamaIndexAgent(shop() if target is None else target, world={"seen": {}}, **settings)
 
 
-def users(text: str) -> list[str]:
-    told: list[str] = json.loads(text)["users"]
-    return told
-
-
 async def test_agents_and_workflows_of_agents_are_recognised() -> None:
     for target in (shop(), AgentWorkflow(agents=[shop()])):
         agent = adapt(target, "my_app:agent")
@@ -149,10 +153,7 @@ async def test_tools_run_in_the_turn_with_their_world_and_are_recorded(workflow:
 
 
 async def test_a_scenario_scripts_them() -> None:
-    [reply] = await play(served(), ["order 12"], **scripted({"return": {"status": "lost"}}))
-    assert '{"status": "lost"}' in reply.text
-    assert reply.world["seen"] == {}
-    assert reply.tool_calls[0].scripted_by
+    await sees_the_scenarios_tools(served())
 
 
 async def test_a_failing_tool_is_an_error_that_the_model_reads() -> None:
@@ -189,20 +190,11 @@ async def test_system_messages_hold_for_their_turn_before_the_agents_own_prompt(
 
 
 async def test_a_conversation_that_began_elsewhere_is_handed_to_the_memory_once() -> None:
-    async with Played(served()) as played:
-        told = [*ask("one"), {"role": "assistant", "content": "1"}, *ask("two")]
-        reply = await played.send(told)
-        assert users(reply.turn.reply) == ["one", "two"]
-        answered = {"role": "assistant", "content": reply.turn.reply}
-        reply = await played.send([*told, answered, *ask("three")])
-        assert users(reply.turn.reply) == ["one", "two", "three"]
+    await sees_the_conversation_before_once(served())
 
 
 async def test_text_is_streamed_as_the_model_writes_it_and_its_tokens_are_counted() -> None:
-    told, reply = await streamed(served(), "order 12")
-    assert "".join(told) == reply.turn.reply
-    assert len(told) > 5
-    assert (reply.turn.prompt_tokens, reply.turn.completion_tokens) == (20, 6)
+    await sees_text_streamed_and_tokens_counted(served())
 
 
 async def test_of_a_react_agent_the_user_hears_the_answer_and_not_the_thoughts() -> None:
@@ -246,15 +238,4 @@ async def test_agents_hand_off_to_each_other_and_the_next_turn_goes_on_with_the_
 
 
 async def test_parallel_sessions_do_not_see_each_other() -> None:
-    chance = random.Random(1)
-    async with Played(served()) as played:
-
-        async def talk(name: str) -> list[str]:
-            told: list[str] = []
-            for number in range(4):
-                await asyncio.sleep(chance.random() / 1000)
-                told = users((await played.say(f"{name}{number}", session=name)).turn.reply)
-            return told
-
-        told = await asyncio.gather(*(talk(name) for name in "abcdefgh"))
-    assert told == [[f"{name}{number}" for number in range(4)] for name in "abcdefgh"]
+    await sees_each_session_apart(served())

@@ -1,7 +1,12 @@
-"""Turns of an adapted agent, in memory: in several sessions, sent anew from an earlier point, and read while they are made."""
+"""Turns of an adapted agent, in memory: in several sessions, sent anew from an earlier point, and read while they are made.
 
+What `sees_…` says is asserted of agents whose model, asked for an order, calls `look_up`, and else tells what it was told.
+"""
+
+import asyncio
 import itertools
 import json
+import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,7 +21,10 @@ from greenroom.core.request import NOBODY, TurnReply, TurnRequest
 from greenroom.core.served import Served
 from greenroom.sdk.testing import play
 
-__all__ = ["Played", "ask", "play", "scripted", "streamed"]
+__all__ = [
+    "Played", "ask", "play", "scripted", "sees_each_session_apart", "sees_text_streamed_and_tokens_counted",
+    "sees_the_conversation_before_once", "sees_the_scenarios_tools", "streamed", "users",
+]  # fmt: skip
 
 
 def ask(text: str) -> list[dict[str, Any]]:
@@ -78,3 +86,52 @@ async def streamed(agent: Agent, text: str) -> tuple[list[str], TurnReply]:
         reply = await played.send(ask(text), feed=feed)
         take()
     return told, reply
+
+
+def users(text: str) -> list[str]:
+    """What the model says that users have told it."""
+    told: list[str] = json.loads(text)["users"]
+    return told
+
+
+async def sees_the_scenarios_tools(agent: Agent) -> None:
+    """What a scenario says of a tool, the model reads; the tool does not run."""
+    [reply] = await play(agent, ["order 12"], **scripted({"return": {"status": "lost"}}))
+    assert '{"status": "lost"}' in reply.text
+    assert reply.world["seen"] == {}
+    assert reply.tool_calls[0].scripted_by
+
+
+async def sees_the_conversation_before_once(agent: Agent) -> None:
+    """A conversation that began elsewhere is handed to the framework's memory in its first turn."""
+    async with Played(agent) as played:
+        told = [*ask("one"), {"role": "assistant", "content": "1"}, *ask("two")]
+        reply = await played.send(told)
+        assert users(reply.turn.reply) == ["one", "two"]
+        answered = {"role": "assistant", "content": reply.turn.reply}
+        reply = await played.send([*told, answered, *ask("three")])
+        assert users(reply.turn.reply) == ["one", "two", "three"]
+
+
+async def sees_text_streamed_and_tokens_counted(agent: Agent) -> None:
+    """In a turn whose model is asked twice, and counts 10 and 3 tokens each time."""
+    told, reply = await streamed(agent, "order 12")
+    assert "".join(told) == reply.turn.reply
+    assert len(told) > 5
+    assert (reply.turn.prompt_tokens, reply.turn.completion_tokens) == (20, 6)
+
+
+async def sees_each_session_apart(agent: Agent) -> None:
+    """Sessions at once do not hear of each other."""
+    chance = random.Random(1)
+    async with Played(agent) as played:
+
+        async def talk(name: str) -> list[str]:
+            told: list[str] = []
+            for number in range(4):
+                await asyncio.sleep(chance.random() / 1000)
+                told = users((await played.say(f"{name}{number}", session=name)).turn.reply)
+            return told
+
+        told = await asyncio.gather(*(talk(name) for name in "abcdefgh"))
+    assert told == [[f"{name}{number}" for number in range(4)] for name in "abcdefgh"]
