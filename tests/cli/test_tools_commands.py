@@ -158,3 +158,11 @@ def test_tools_of_sources_are_had_once_those_are_started_and_what_is_wrong_is_to
     assert (done.returncode, json.loads(done.stdout)) == (0, ["on", "7"])
     done = run_here(folder, "tools", "call", "shop:agent", "find")
     assert done.stderr == "greenroom: the agent has no tool find; it has look (tools of http.down: it is down)\n"
+
+
+def test_a_source_that_is_down_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "away.toml").write_text('[mcp.away]\ncommand = ["/nonexistent"]\n', encoding="utf-8")
+    listed = run_here(tmp_path, "tools", "list", "--tools-file", "away.toml")
+    assert listed.returncode == 0
+    assert listed.stderr == "greenroom: tools of mcp.away: there is no program /nonexistent\n"
+    assert [record.name for record in caplog.records if record.levelname == "WARNING"] == []

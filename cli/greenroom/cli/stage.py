@@ -18,7 +18,7 @@ from greenroom.core.tracing import Tracer
 
 T = TypeVar("T")
 
-_SHOWN = ("greenroom.core.performer", "greenroom.core.served")
+_SHOWN = ("greenroom.core.performer", "greenroom.core.served", "greenroom.tools.mcp.connection")
 """Whose log is left out: what they tell, of failed turns and of what the agent depends on, is shown where it is asked for."""
 
 
