@@ -222,11 +222,17 @@ class Child:
 
     def abandon(self) -> None:
         """Closes what connects it with its host, whatever is still on its way."""
-        if self._writing is not None:
-            self._writing.abort()
+        writing = self._writing
+        # one that is closing ends by itself, unless it still has something to write
+        if (
+            writing is not None
+            and self._input.is_open
+            and (not writing.is_closing() or writing.get_write_buffer_size())
+        ):
+            writing.abort()
         for reading in self._reading:
             reading.close()
-        # where it was given up while it was being connected, the loop closes that pipe, and nobody has those after it
+        # where one could not be connected, the loop closes that pipe, and nobody has those after it
         first = 0 if self._writing is None else len(self._reading) + 1
         _close(*[getattr(self._process, name) for name in _OUTPUTS[first:]])
 
@@ -285,11 +291,13 @@ async def start(command: Command) -> Child:
         _kill_group(process.pid)
         _close(process.stdin, process.stdout, process.stderr)
         raise
+    # To its end whatever becomes of the caller: a pipe that is given up while the loop takes it over is closed twice by uvloop.
+    connecting = asyncio.ensure_future(child.connect())
     try:
-        await child.connect()
+        await asyncio.shield(connecting)
     except BaseException:
         child.kill()
-        child.abandon()
+        connecting.add_done_callback(lambda _: child.abandon())
         raise
     return child
 
