@@ -388,3 +388,46 @@ async def test_a_source_of_tools_need_not_be_there_when_all_is_replayed(tmp_path
     assert (source.started, source.called) == (1, 1)
     [live] = await play(agent, ["Rome"])
     assert json.loads(live.text)[1] == "Rome 2"
+
+
+async def test_a_scenarios_cassette_has_no_secret_where_the_test_names_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WEATHER_API_KEY", SECRET)
+    (tmp_path / "own.yaml").write_text("id: own\ncassette: {record: own.jsonl}\n")
+    look = saying(("look_up", {"city": "Rome", "key": SECRET}))
+    await play(agent_asking(Outside()), [look], scenario="own", scenarios=tmp_path)
+    kept = (tmp_path / "own.jsonl").read_text()
+    assert "Rome" in kept
+    assert SECRET not in kept
+
+
+async def test_a_call_that_the_turn_does_not_wait_for_comes_out_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "trip.jsonl"
+    started = asyncio.Event()
+
+    @tool
+    async def never() -> str:
+        """Takes longer than the turn."""
+        started.set()
+        await asyncio.Event().wait()
+        return "done"
+
+    agent = Agent("hasty", tools=[never])
+    left: list[asyncio.Future[Any]] = []
+
+    @agent.reply
+    async def reply(turn: Turn) -> str:
+        left.append(asyncio.ensure_future(turn.call(never)))
+        await asyncio.wait(left[-1:], timeout=0.05)
+        return "I did not wait."
+
+    [first] = await play(agent, ["go"], record=path)
+    started.clear()
+    [again] = await play(agent, ["go"], replay=path)
+    for one in left:
+        one.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
+    assert not started.is_set()
+    assert essence([again]) == essence([first])
+    assert [call.ok for call in again.tool_calls] == [False]

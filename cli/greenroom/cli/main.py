@@ -146,7 +146,7 @@ def check(
     """Play an evaluator against an endpoint, ours or not: what holds and what does not. Exit code 0: all that is required and
     recommended holds; 1: something does not; 2: it could not be checked.
 
-    A full run asks for about 1,300 replies; `--sessions 20 --rate 10` makes it about 200."""
+    A full run asks for about 1,200 replies; `--sessions 20 --rate 10` makes it about 200."""
     from greenroom.cli import check_command  # noqa: PLC0415
     from greenroom.rehearsal import PUBLISHED_LINES, Options  # noqa: PLC0415
 

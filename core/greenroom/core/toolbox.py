@@ -164,8 +164,6 @@ class Toolbox:
                 self._fail(number, running, kind, message, cut_off=_outlives(error))
             if isinstance(error, LimitExceeded | NotRecorded) or _is_stopping(error):
                 raise
-            if running.asked is not None:
-                running.asked.failed(kind, message)
             raise ToolFailed(name, kind, message) from error
         finally:
             leave(before)
@@ -225,6 +223,8 @@ class Toolbox:
             self._turn.world_turn.undo(running.writer, cut_off=cut_off)
         if running.span is not None:
             running.span.end(kind)
+        if running.asked is not None:
+            running.asked.failed(kind, message)
         self._keep(number, running.record(to_json({"error": {"type": kind, "message": message}}), ok=False))
 
     def _keep(self, number: int, record: ToolCallRecord) -> None:

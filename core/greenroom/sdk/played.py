@@ -3,12 +3,13 @@
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, Self, TypeVar, cast
 
 from greenroom.core.records import Change, ToolCallRecord
 from greenroom.core.tools import Tool
 
 _LEFT_OUT = object()
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,22 +27,30 @@ class PlayedChange:
         return f"{place}: {self.before!r} -> {self.after!r}"
 
 
-class Changes(tuple[PlayedChange, ...]):
-    """Changes that were asked for. Empty, it shows what changed instead: that is what a failed `assert` prints."""
+class Found(tuple[T, ...]):
+    """What was asked for. Empty, it shows what there was instead: that is what a failed `assert` prints."""
 
     asked: str
-    instead: tuple[PlayedChange, ...]
+    instead: tuple[T, ...]
 
-    def __new__(cls, found: Iterable[PlayedChange], asked: str = "", instead: Iterable[PlayedChange] = ()) -> "Changes":
+    def __new__(cls, found: Iterable[T], asked: str = "", instead: Iterable[T] = ()) -> Self:
         made = super().__new__(cls, found)
         made.asked, made.instead = asked, tuple(instead)
         return made
 
     def __repr__(self) -> str:
-        if self or not self.asked:
-            return super().__repr__()
+        return super().__repr__() if self or not self.asked else f"<{self._missing()}>"
+
+    def _missing(self) -> str:
+        raise NotImplementedError
+
+
+class Changes(Found[PlayedChange]):
+    """Changes that were asked for."""
+
+    def _missing(self) -> str:
         changed = ", ".join(map(repr, self.instead)) or "nothing"
-        return f"<no change of {self.asked}; changed: {changed}>"
+        return f"no change of {self.asked}; changed: {changed}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,22 +72,12 @@ class PlayedCall:
         return f"{_call(self.name, self.arguments)} {outcome}"
 
 
-class Calls(tuple[PlayedCall, ...]):
-    """The same for calls, in order of start."""
+class Calls(Found[PlayedCall]):
+    """Calls that were asked for, in order of start."""
 
-    asked: str
-    instead: tuple[PlayedCall, ...]
-
-    def __new__(cls, found: Iterable[PlayedCall], asked: str = "", instead: Iterable[PlayedCall] = ()) -> "Calls":
-        made = super().__new__(cls, found)
-        made.asked, made.instead = asked, tuple(instead)
-        return made
-
-    def __repr__(self) -> str:
-        if self or not self.asked:
-            return super().__repr__()
+    def _missing(self) -> str:
         called = ", ".join(_call(call.name, call.arguments) for call in self.instead) or "nothing"
-        return f"<no call of {self.asked}; called: {called}>"
+        return f"no call of {self.asked}; called: {called}"
 
 
 @dataclass(frozen=True, slots=True, repr=False)

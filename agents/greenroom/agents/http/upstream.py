@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from time import perf_counter
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,12 +11,10 @@ from greenroom.agents.breaker import BackendFailed, Breaker
 from greenroom.agents.http.exchange import Exchange
 from greenroom.agents.http.template import EXTRA
 from greenroom.sdk import AgentError, AgentUnavailable, Turn
+from greenroom.tools.connections import http_client
 from greenroom.tools.extras import import_extra
 from greenroom.tools.headers import Secrets, encoded
 
-_CONNECT_SECONDS = 5.0
-_IDLE_SECONDS = 4.0
-"""Connections are kept for less than servers commonly keep theirs (five): who hangs up first sees no fault in it."""
 _HUNG_UP_SECONDS = 0.5
 _ALMOST_OVER = 0.05
 
@@ -54,21 +51,8 @@ class Upstream:
 
     async def open(self) -> None:
         """Makes the connections' pool; nothing is connected yet. Once, where several serve the agent. Raises `AgentError`."""
-        if self._client is not None:
-            return
-        httpx2 = self._httpx
-        try:
-            self._client = httpx2.AsyncClient(
-                headers=self._headers,
-                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # they would be all sessions' together
-                timeout=httpx2.Timeout(None, connect=_CONNECT_SECONDS),
-                limits=httpx2.Limits(
-                    max_connections=None, max_keepalive_connections=100, keepalive_expiry=_IDLE_SECONDS
-                ),
-                follow_redirects=False,
-            )
-        except (ImportError, ValueError) as problem:
-            raise AgentError(f"{self._name} cannot be asked by the environment's proxy: {problem}") from None
+        if self._client is None:
+            self._client = http_client(self._name, self._headers)
 
     async def close(self) -> None:
         """Closes the connections."""

@@ -5,19 +5,16 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 from urllib.parse import quote, quote_plus, urlencode
 
-from greenroom.sdk import AgentError, Call, ToolError
+from greenroom.sdk import Call, ToolError
+from greenroom.tools.connections import http_client
 from greenroom.tools.extras import import_extra
 from greenroom.tools.headers import Secrets, encoded
 from greenroom.tools.http.answer import LONGEST, Answer
 from greenroom.tools.http.credentials import Credential
 
-_CONNECT_SECONDS = 5.0
-_IDLE_SECONDS = 4.0
-"""Connections are kept for less than servers commonly keep theirs (five): who hangs up first sees no fault in it."""
 _CONNECTIONS = 100
 _REDIRECTS = 3
 _REPEATABLE = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
@@ -75,19 +72,7 @@ class Server:
 
     async def open(self) -> None:
         """Makes the connections' pool; nothing is connected yet. Raises `AgentError`."""
-        httpx2 = self._httpx
-        try:
-            self._client = httpx2.AsyncClient(
-                headers=encoded({"user-agent": "greenroom", **self._headers}),
-                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # they would be all sessions' together
-                timeout=httpx2.Timeout(None, connect=_CONNECT_SECONDS),
-                limits=httpx2.Limits(
-                    max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS, keepalive_expiry=_IDLE_SECONDS
-                ),
-                follow_redirects=False,
-            )
-        except (ImportError, ValueError) as problem:
-            raise AgentError(f"{self.name}: it cannot be asked by the environment's proxy: {problem}") from None
+        self._client = http_client(self.name, encoded({"user-agent": "greenroom", **self._headers}), _CONNECTIONS)
 
     async def close(self) -> None:
         """Closes the connections."""
