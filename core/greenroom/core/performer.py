@@ -75,7 +75,8 @@ class Performer:
                 scenario,
                 plan.depth + 1,
                 plan.session,
-                conversation=_conversation(plan),
+                said=_said(plan),
+                again=plan.number - 1 - plan.depth,
                 given=_given(plan),
             )
         waited = perf_counter_ns() - arrived
@@ -194,7 +195,7 @@ def prompt_tokens(plan: Plan, scene: Scene) -> int:
     return system + plan.tokens
 
 
-def _conversation(plan: Plan) -> str:
+def _said(plan: Plan) -> str:
     """A hash of what the users have said up to now."""
     said = plan.said.encode(errors="replace")
     return hashlib.blake2b(said, key=plan.users_hash[:64], digest_size=8).hexdigest()

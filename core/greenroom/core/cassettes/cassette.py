@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from greenroom.core.cassettes.appending import append, breaks_off
-from greenroom.core.cassettes.recording import Key, Recording, key_of, sorted_json
+from greenroom.core.cassettes.recording import NO_TALK, Key, Recording, Talk, key_of, sorted_json
 
 _log = logging.getLogger(__name__)
 _decoder: Final = msgspec.json.Decoder(Recording)
@@ -21,8 +21,8 @@ class CassetteError(ValueError):
 
 
 class Cassette:
-    """The recordings of one file, by what they answer. Of several that answer the same in one conversation the
-    first one holds, and it answers in the others that have none."""
+    """The recordings of one file, by what they answer. Of several that answer the same the first one holds, for all sessions
+    that were answered alike; one that was answered otherwise has its own."""
 
     def __init__(self, path: Path) -> None:
         """Reads what is there; a file that is not yet there is made with the first recording. Raises `CassetteError`."""
@@ -30,26 +30,37 @@ class Cassette:
         self.problem = ""
         """Why the last recordings could not be written; "" when they were."""
         self._by_key: dict[Key, dict[tuple[int, int], Recording]] = {}
-        self._otherwise: dict[tuple[Key, str, int, int], Recording] = {}
-        """Other answers than those, to other conversations."""
+        self._own: dict[tuple[Key, Talk, str, int, int], Recording] = {}
+        """Other answers than those, by conversation and session."""
+        self._sessions: dict[str, int] = {}
+        """In the order in which they came into the file."""
+        self._had: dict[Talk, str] = {}
+        """In which session each conversation was had: the first of all."""
+        self._had_too: set[tuple[Talk, str]] = set()
+        """In which others."""
         for recording in _read(path):
             self._take(recording)
 
     def __len__(self) -> int:
-        return sum(map(len, self._by_key.values())) + len(self._otherwise)
+        return sum(map(len, self._by_key.values())) + len(self._own)
 
     def __iter__(self) -> Iterator[Recording]:
         for places in self._by_key.values():
             yield from places.values()
-        yield from self._otherwise.values()
+        yield from self._own.values()
 
-    def find(self, key: Key, turn: int, call: int, conversation: str = "") -> Recording | None:
-        """What was recorded in this place, of this conversation or else of any; where the turn has nothing of the kind, the
-        last of the nearest turn before it, else the first of those after it."""
+    def find(self, key: Key, turn: int, call: int, talk: Talk = NO_TALK, session: str = "") -> Recording | None:
+        """What was recorded in this place of this conversation, or else of any; where the turn has nothing of the kind, the
+        last of the nearest turn before it, else the first of those after it. Had in several sessions, a conversation is that of
+        the same session, else of the one that is first in the file, in all its turns: so they fit together."""
         places = self._by_key.get(key)
         if places is None:
             return None
-        found = self._otherwise.get((key, conversation, turn, call)) or places.get((turn, call))
+        if talk not in self._had:
+            talk = talk.first_time
+        if (talk, session) not in self._had_too:
+            session = self._had.get(talk, "")
+        found = self._own.get((key, talk, session, turn, call)) or places.get((turn, call))
         if found is not None or (turn, 1) in places:
             return found
         earlier = [place for place in places if place[0] < turn]
@@ -57,7 +68,9 @@ class Cassette:
 
     def add(self, recordings: Iterable[Recording]) -> None:
         """Writes what is not there yet. Where that fails it is logged, and `problem` says why."""
-        new = [recording for recording in recordings if self._take(recording)]
+        new = [recording for recording in recordings if self._is_new(recording)]
+        for recording in new:
+            self._take(recording)
         if not new:
             return
         try:
@@ -68,16 +81,33 @@ class Cassette:
         else:
             self.problem = ""
 
-    def _take(self, recording: Recording) -> bool:
-        key = key_of(recording.agent, recording.scenario, recording.kind, recording.name, bytes(recording.request))
-        places = self._by_key.setdefault(key, {})
-        place = (recording.turn, recording.call)
-        holds = places.setdefault(place, recording)
-        if holds is recording:
+    def _is_new(self, recording: Recording) -> bool:
+        """Whether nobody asked this yet, or its session would be answered otherwise. What a session was answered once is never
+        replaced."""
+        key, turn, call, talk = _key(recording), recording.turn, recording.call, recording.talk
+        if (turn, call) not in self._by_key.get(key, ()):
             return True
-        if holds.conversation == recording.conversation or _answer(holds) == _answer(recording):
+        if self._had.get(talk) == recording.session or (talk, recording.session) in self._had_too:
             return False
-        return self._otherwise.setdefault((key, recording.conversation, *place), recording) is recording
+        found = self.find(key, turn, call, talk)
+        return found is None or _answer(found) != _answer(recording)
+
+    def _take(self, recording: Recording) -> None:
+        key, talk, session = _key(recording), recording.talk, recording.session
+        self._sessions.setdefault(session, len(self._sessions))
+        first = self._had.setdefault(talk, session)
+        if first != session:
+            self._had_too.add((talk, session))
+            if self._sessions[session] < self._sessions[first]:
+                self._had[talk] = session
+                self._had_too.add((talk, first))
+        holds = self._by_key.setdefault(key, {}).setdefault((recording.turn, recording.call), recording)
+        if (holds.talk, holds.session) != (talk, session):
+            self._own.setdefault((key, talk, session, recording.turn, recording.call), recording)
+
+
+def _key(recording: Recording) -> Key:
+    return key_of(recording.agent, recording.scenario, recording.kind, recording.name, bytes(recording.request))
 
 
 def _answer(recording: Recording) -> tuple[object, ...]:

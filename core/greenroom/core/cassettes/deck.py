@@ -1,12 +1,14 @@
 """Which turns are recorded, which are replayed, and where: by the settings, or by their scenario."""
 
 import asyncio
+import hashlib
 import logging
 from pathlib import Path
 
 from greenroom.core.agent import Agent
 from greenroom.core.cassettes.cassette import Cassette, CassetteError
 from greenroom.core.cassettes.recorded_source import RecordedSource, record_tools
+from greenroom.core.cassettes.recording import Talk
 from greenroom.core.cassettes.rule import CassetteRule
 from greenroom.core.cassettes.tape import Place, Tape
 from greenroom.core.errors import NotRecorded
@@ -54,11 +56,12 @@ class Deck:
         turn: int,
         session: SessionRecord,
         *,
-        conversation: str,
+        said: str,
+        again: int,
         given: frozenset[str],
     ) -> Tape | None:
-        """The part of a turn, the n-th on its path; None where nothing is recorded or replayed. `conversation`: a hash of
-        what the users have said. `given`: see `ids_given`. Raises `NotRecorded` where a cassette cannot be read."""
+        """The part of a turn, the n-th on its path; None where nothing is recorded or replayed. `said`, `again`: see `Talk`.
+        `given`: see `ids_given`. Raises `NotRecorded` where a cassette cannot be read."""
         rule = self.rule_of(scenario)
         if rule is None:
             return None
@@ -76,7 +79,8 @@ class Deck:
         if records is not None and agent.rack.sources:
             record_tools(agent.name, agent.rack.sources, records, self._redactor)
         ids = {"${session_id}": session.session_id, "${chat_id}": session.chat_id, "${user_id}": session.user_id}
-        place = Place(self._redactor.text(agent.name), scenario.id, turn, ids, conversation, given)
+        talk = Talk(self._redactor.text(agent.name), scenario.id, said, again)
+        place = Place(talk, turn, _hash(session.namespace, session.session_id), ids, given)
         return Tape(place, replays, records, self._redactor)
 
     def prepare(self, agent: Agent) -> None:
@@ -113,3 +117,7 @@ class Deck:
             found = next((cassette for cassette in self._open.values() if cassette.path == file), None)
             found = self._open[path] = Cassette(file) if found is None else found
         return found
+
+
+def _hash(*parts: str) -> str:
+    return hashlib.blake2b("\0".join(parts).encode(errors="replace"), digest_size=6).hexdigest()

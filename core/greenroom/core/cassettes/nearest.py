@@ -18,25 +18,24 @@ _SHOWN = 60
 
 def explain_miss(cassette: "Cassette", place: "Place", question: Question, call: int) -> str:
     """For the n-th of its like in the turn."""
-    kind, name, request = question.kind, question.name, question.request
-    where = f"in turn {place.turn} of scenario {place.scenario}" + (f", asked {call} times there" if call > 1 else "")
+    kind, name, request, talk = question.kind, question.name, question.request, place.talk
+    where = f"in turn {place.turn} of scenario {talk.scenario}" + (f", asked {call} times there" if call > 1 else "")
     miss = f"{cassette.path.name} has no recording of the {kind} {name} {where}"
     found = _nearest(cassette, place, question)
     if found is None:
         others = sorted({recording.name for recording in cassette if recording.kind == kind})
         there = f"of {', '.join(others[:5])} alone" if others else "of none"
-        return f"{miss} (agent {place.agent}); there are recordings {there}"
+        return f"{miss} (agent {talk.agent}); there are recordings {there}"
     line = f"line {found.line}" if found.line else "one of this run"
-    where = f"turn {found.turn}" + (f" of scenario {found.scenario}" if found.scenario != place.scenario else "")
-    where += f" of agent {found.agent}" if found.agent != place.agent else ""
+    where = f"turn {found.turn}" + (f" of scenario {found.scenario}" if found.scenario != talk.scenario else "")
+    where += f" of agent {found.agent}" if found.agent != talk.agent else ""
     return f"{miss}; the nearest is {line} ({where}): {_difference(json.loads(request), _request_of(found))}"
 
 
 def _nearest(cassette: "Cassette", place: "Place", question: Question) -> Recording | None:
     alike = [recording for recording in cassette if (recording.kind, recording.name) == (question.kind, question.name)]
-    alike.sort(
-        key=lambda one: (one.agent != place.agent, one.scenario != place.scenario, abs(one.turn - place.turn), one.line)
-    )
+    agent, scenario, *_ = place.talk
+    alike.sort(key=lambda one: (one.agent != agent, one.scenario != scenario, abs(one.turn - place.turn), one.line))
     matcher = SequenceMatcher(autojunk=False)
     matcher.set_seq2(question.request[-_COMPARED:])  # what a conversation ends with tells it from another
 

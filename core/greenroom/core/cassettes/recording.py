@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
@@ -10,6 +10,25 @@ NOTHING = msgspec.Raw()
 _SORTED: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
 Kind = Literal["tool", "model", "tools"]
 """The last one: what tools a source has."""
+
+
+class Talk(NamedTuple):
+    """Which conversation a turn ends."""
+
+    agent: str
+    scenario: str
+    said: str
+    """A hash of what its users had said up to then."""
+    again: int = 0
+    """How many turns of the session are not on the turn's path: users had gone back before them."""
+
+    @property
+    def first_time(self) -> "Talk":
+        """The same where nobody went back."""
+        return self._replace(again=0)
+
+
+NO_TALK: Final = Talk("", "", "")
 
 
 class Failure(msgspec.Struct, frozen=True, gc=False):
@@ -41,8 +60,17 @@ class Recording(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, g
     """There is no answer: it turned out that the call does more than a cassette can do in its place."""
     conversation: str = ""
     """A hash of what its users had said. Where two conversations were answered differently, each has its own answer again."""
+    again: int = 0
+    """See `Talk`."""
+    session: str = ""
+    """A hash of its id: what belongs together of sessions whose users said the same."""
     line: int = 0
     """Where it stands in its file, from 1; 0 while it is in none."""
+
+    @property
+    def talk(self) -> Talk:
+        """The conversation that its turn ends."""
+        return Talk(self.agent, self.scenario, self.conversation, self.again)
 
 
 Key = bytes

@@ -13,7 +13,7 @@ from greenroom.core.cassettes.keeper import Keeper
 from greenroom.core.cassettes.nearest import explain_miss
 from greenroom.core.cassettes.own_ids import OwnIds
 from greenroom.core.cassettes.question import Question
-from greenroom.core.cassettes.recording import NOTHING, Failure, Kind, Recording, key_of, sorted_json
+from greenroom.core.cassettes.recording import NOTHING, Failure, Kind, Recording, Talk, key_of, sorted_json
 from greenroom.core.errors import NotRecorded
 from greenroom.core.plain import any_json, to_json, well_formed
 from greenroom.core.records import Change
@@ -26,14 +26,13 @@ _NO_IDS: Final[Mapping[str, str]] = {}
 class Place:
     """Where in which conversation a turn stands."""
 
-    agent: str
-    scenario: str
+    talk: Talk
     turn: int
     """The n-th along the session's path, from 1."""
+    session: str
+    """A hash of the session's id."""
     own: Mapping[str, str]
     """What is this session's alone, by what stands for it in a cassette: ids."""
-    conversation: str = ""
-    """A hash of what the users have said along the path."""
     given: frozenset[str] = frozenset()
     """Ids that only look like its own: see `ids_given`."""
 
@@ -101,10 +100,12 @@ class Asked:
     def _recording(self, **came_of_it: Any) -> Recording:
         place = self._tape.place
         return Recording(
-            agent=place.agent,
-            scenario=place.scenario,
+            agent=place.talk.agent,
+            scenario=place.talk.scenario,
             turn=place.turn,
-            conversation=place.conversation,
+            conversation=place.talk.said,
+            again=place.talk.again,
+            session=place.session,
             call=self._call,
             kind=self._question.kind,
             name=self._question.name,
@@ -142,11 +143,11 @@ class Tape:
         ids = OwnIds({**place.own, **own}, place.given)
         asked = sorted_json(Keeper(self.redactor, ids, in_order=True).value(request))
         question = Question(kind, self.redactor.text(well_formed(name)), asked.decode(), ids)
-        key = key_of(place.agent, place.scenario, kind, question.name, asked)
+        key = key_of(place.talk.agent, place.talk.scenario, kind, question.name, asked)
         call = self._asked[key] = self._asked.get(key, 0) + 1
         found = None
         if self._replays is not None:
-            found = self._replays.find(key, place.turn, call, place.conversation)
+            found = self._replays.find(key, place.turn, call, place.talk, place.session)
             if found is not None:
                 self.replayed += not found.live
             elif self._records is None:
