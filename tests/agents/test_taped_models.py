@@ -21,7 +21,7 @@ from stub_model import StubModel, calls, calls_all, fails, says
 from talk import Told, talking
 
 from greenroom.agents.adapters import adapt, current_turn
-from greenroom.agents.adapters.tools import serving
+from greenroom.agents.adapters.tools import framework_tool, run_in_turn, serving
 from greenroom.agents.http import AnswerPaths, HttpAgent, OpenAiAgent
 from greenroom.agents.llm import LlmAgent
 from greenroom.core.cassettes.cassette import Cassette
@@ -251,7 +251,7 @@ async def test_what_waits_for_a_server_to_speak_is_not_waited_for(tmp_path: Path
 async def test_a_frameworks_plain_tool_is_replayed_and_what_does_more_is_called(tmp_path: Path) -> None:
     path = str(tmp_path / "talk.jsonl")
     record, replay = CassetteRule(record=path), CassetteRule(replay=path)
-    told = ("look_up", "in_context", "with_the_turn", "gives_an_object", "fails")
+    told = ("look_up", "fails", "in_context", "with_the_turn", "gives_an_object")
     ran: list[str] = []
     script = [calls_all(*((name, {"city": "Rome"}) for name in told)), says("Done.")]
     with StubModel(*script) as model:
@@ -262,12 +262,48 @@ async def test_a_frameworks_plain_tool_is_replayed_and_what_does_more_is_called(
             [again] = await talk_about(adapted(client, ran), replay, "Rome?", session="session-2")
             asked = len(model.requests)
     assert asked == 2
-    assert sorted(ran) == sorted(told[1:])
+    assert sorted(ran) == sorted(told[2:])
     assert [(call.name, call.result_json) for call in again.tool_calls] == [
         (call.name, call.result_json) for call in live.tool_calls
     ]
-    assert [bool(call.scripted_by) for call in again.tool_calls] == [True, False, False, False, False]
-    assert json.loads(again.reply_metadata_json)["cassette"] == {"replayed": 3, "recorded": 0}
+    assert [bool(call.scripted_by) for call in again.tool_calls] == [True, True, False, False, False]
+    assert json.loads(again.reply_metadata_json)["cassette"] == {"replayed": 4, "recorded": 0}
+
+
+@pytest.mark.parametrize("live", [False, True])
+async def test_what_a_tool_asks_by_http_is_recorded_with_it_where_it_is_called_again(
+    tmp_path: Path, *, live: bool
+) -> None:
+    path = str(tmp_path / "talk.jsonl")
+    ran: list[str] = []
+
+    async def look_up(arguments: dict[str, Any]) -> Any:
+        ran.append("look_up")
+        async with httpx.AsyncClient() as client:
+            found = (await client.get(f"{url}/orders")).json()
+        if live:
+            current_turn().state["found"] = found
+        return found
+
+    known = framework_tool("look_up", look_up, description="", parameters={}, replayable=True)
+    agent = Agent("looks", tools=[known])
+
+    @agent.reply
+    async def reply(turn: Turn) -> str:
+        with serving(turn):
+            found = [await run_in_turn(turn, known, {}, look_up)]
+            async with httpx.AsyncClient() as client:
+                found.append((await client.get(f"{url}/orders")).json())
+        return json.dumps(found)
+
+    async with endpoint(Answer({"order": 1}), Answer({"order": 2})) as served:
+        url = served.url
+        [recorded] = await talk_about(agent, CassetteRule(record=path), "Hi")
+        [again] = await talk_about(agent, CassetteRule(replay=path), "Hi")
+        assert len(served.asked) == 2
+    assert again.reply == recorded.reply == '[{"order": 1}, {"order": 2}]'
+    assert len(ran) == (2 if live else 1)
+    assert len(Cassette(Path(path))) == (3 if live else 2)
 
 
 def adapted(client: AsyncOpenAI, ran: list[str] | None = None) -> Agent:

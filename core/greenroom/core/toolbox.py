@@ -284,6 +284,8 @@ class Toolbox:
             running.asked = asked
             return self._recorded(tool, given, asked, running)
         running.scripted_by = asked.by
+        if tool.on_replay is not None:
+            tool.on_replay()
         return _replayed(asked, self._turn.world_turn)
 
     async def _recorded(self, tool: Tool[..., Any], given: dict[str, Any], asked: Asked, running: Execution) -> Any:

@@ -75,6 +75,8 @@ class Tool(Generic[P, R]):
         self.is_async = inspect.iscoroutinefunction(function)
         self._signature: ToolSignature | None = None
         self._replayable: bool | None = None
+        self.on_replay: Callable[[], None] | None = None
+        """Called where a cassette answers in its place, before it does."""
         update_wrapper(self, function)
 
     @staticmethod

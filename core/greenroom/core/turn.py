@@ -261,8 +261,8 @@ class Turn(Injectable):
 
     @property
     def is_taped(self) -> bool:
-        """Whether what is asked outside here is recorded or replayed: not within a tool call that is recorded as a whole."""
-        return self.scene.tape is not None and TAPED_CALL.get() is None
+        """Whether what is asked outside here is recorded or replayed."""
+        return self.scene.tape is not None
 
     @property
     def time_left(self) -> float:

@@ -4,14 +4,14 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from math import isfinite
 from types import MappingProxyType
 from typing import Any, Final
 
 from pydantic_core import to_jsonable_python
 
+from greenroom.agents.adapters.again import Again
 from greenroom.agents.adapters.taped_http import TURN, tape_http
-from greenroom.sdk import AgentError, Tool, Turn
+from greenroom.sdk import AgentError, Tool, ToolFailed, Turn
 
 Run = Callable[[dict[str, Any]], Awaitable[Any]]
 """Runs a framework's tool on some arguments. What it returns is the framework's own: any object."""
@@ -23,9 +23,12 @@ class _Running:
 
     run: Run
     show: Callable[[Any], Any]
+    again: Again
     value: Any = None
     ran: bool = False
     """Whether `value` is what the tool gave; a scenario may have answered in its place."""
+    is_replayed: bool = False
+    """Whether a cassette answers in its place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,7 @@ AS_JSON: Final[Mapping[str, Any]] = MappingProxyType({
     "fallback": str, "bytes_mode": "base64", "inf_nan_mode": "null",
 })  # fmt: skip
 """How pydantic writes what is no JSON."""
+AS_IT_IS: Final = Again()
 _turn: ContextVar[Turn | None] = ContextVar("greenroom_turn", default=None)
 _running: ContextVar[_Running | None] = ContextVar("greenroom_running", default=None)
 
@@ -74,55 +78,67 @@ def framework_tool(
 ) -> Tool[..., Any]:
     """A framework's tool as one of the agent's. `alone` runs it where no framework has called it (a process elsewhere may,
     by the turn's token); it is not asked when the call comes by `run_in_turn`. `replayable`: it takes nothing of its
-    framework's run, so a cassette may answer in its place; not where it failed, asked for the turn, or gave no plain JSON:
-    the framework may tell those from what a cassette has."""
+    framework's run, so a cassette may answer in its place; not where it asked for the turn, or had another tool called, and
+    not where the framework would tell the answer from what the tool gave (see `Again`)."""
 
     async def function(arguments: dict[str, Any], turn: Turn) -> Any:
         running = _running.get()
         token = _running.set(None)  # what the tool itself calls is another call
+        again = AS_IT_IS if running is None else running.again
         try:
             if running is None:
                 with serving(turn):
                     value = await alone(arguments)
             else:
                 value = await running.run(arguments)
-        except BaseException:
-            turn.stays_live()
+        except BaseException as error:
+            if not again.raises(error):
+                turn.stays_live()
             raise
         finally:
             _running.reset(token)
-        if replayable and not is_plain(value):
+        if replayable and turn.is_taped and not again.returns(value):
             turn.stays_live()
         if running is None:
             return as_json(value)
         running.value, running.ran = value, True
         return running.show(value)
 
-    return Tool.described(name, function, description=description, parameters=parameters, replayable=replayable)
+    tool = Tool.described(name, function, description=description, parameters=parameters, replayable=replayable)
+    tool.on_replay = _replaying
+    return tool
+
+
+def _replaying() -> None:
+    if (running := _running.get()) is not None:
+        running.is_replayed = True
 
 
 async def run_in_turn(
-    turn: Turn, tool: Tool[..., Any], arguments: Mapping[str, Any], run: Run, show: Callable[[Any], Any] | None = None
+    turn: Turn,
+    tool: Tool[..., Any],
+    arguments: Mapping[str, Any],
+    run: Run,
+    show: Callable[[Any], Any] | None = None,
+    again: Again = AS_IT_IS,
 ) -> Any:
-    """Runs a call that the framework has begun, through the turn's toolbox. Returns what `run` returned, or `Scripted`.
-    Raises `ToolFailed`, from what the tool itself raised, if it ran. `show` makes JSON of a result, for the evidence."""
-    running = _Running(run, show or as_json)
+    """Runs a call that the framework has begun, through the turn's toolbox. Returns what `run` returned, when it was recorded
+    perhaps, or `Scripted`. Raises `ToolFailed`, from what the tool itself raised, if it ran, now or when it was recorded.
+    `show` makes JSON of a result, for the evidence."""
+    turn.stays_live()  # of the call that this one is made in, if it is: a cassette has no calls within a call
+    running = _Running(run, show or as_json, again)
     token = _running.set(running)
     try:
         result = await turn.call(tool, **arguments)
+    except ToolFailed as failed:
+        if running.is_replayed:
+            failed.__cause__ = again.failure(failed.type, failed.message) or failed.__cause__
+        raise
     finally:
         _running.reset(token)
-    return running.value if running.ran else Scripted(result)
-
-
-def is_plain(value: Any) -> bool:
-    """Whether it is JSON as it stands: what is read from JSON of it is the same."""
-    kind = type(value)
-    if kind is dict:
-        return all(type(key) is str and is_plain(item) for key, item in value.items())
-    if kind is list:
-        return all(map(is_plain, value))
-    return value is None or kind in (str, int, bool) or (kind is float and isfinite(value))
+    if running.ran:
+        return running.value
+    return await again.given(result) if running.is_replayed else Scripted(result)
 
 
 def as_json(value: Any) -> Any:

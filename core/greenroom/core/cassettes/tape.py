@@ -38,14 +38,19 @@ class Place:
 
 
 class Asked:
-    """One question, from its beginning: `recording` is its answer, where the cassette has it and it is not asked live."""
+    """One question, from its beginning: `recording` is its answer, where the cassette has it and it is not asked live.
+    `around` is the tool call that asks it."""
 
-    __slots__ = ("_call", "_question", "_tape", "is_live", "recording")
+    __slots__ = ("_around", "_call", "_question", "_tape", "_within", "is_live", "recording")
 
-    def __init__(self, tape: "Tape", question: "Question", call: int, recording: Recording | None) -> None:
+    def __init__(
+        self, tape: "Tape", question: "Question", call: int, recording: Recording | None, around: "Asked | None" = None
+    ) -> None:
         self._tape = tape
         self._question = question
         self._call = call
+        self._around = around
+        self._within: list[Recording] = []
         self.recording = recording
         self.is_live = recording is not None and recording.live
         """Whether it is asked each time, whatever is replayed: see `Turn.stays_live`."""
@@ -79,19 +84,32 @@ class Asked:
     def returned(self, response: str, changes: Sequence[Change] = ()) -> None:
         """It was answered: JSON text. Recorded where the turn records, once the turn is committed."""
         if self.is_live:
-            self._tape.take(self._recording(live=True))
+            self._stays_live()
             return
+        self._tape.forget(self._within)
         keeper = self._keeper
         rows = tuple([msgspec.Raw(to_json(keeper.value(_row(change))).encode()) for change in changes])
         answer = msgspec.Raw(to_json(keeper.value(json.loads(response))).encode())
-        self._tape.take(self._recording(response=answer, changes=rows))
+        self._take(self._recording(response=answer, changes=rows))
 
     def failed(self, type: str, message: str) -> None:
         """It failed."""
         if self.is_live:
-            self._tape.take(self._recording(live=True))
+            self._stays_live()
             return
-        self._tape.take(self._recording(error=Failure(type, self._keeper.text(message))))
+        self._tape.forget(self._within)
+        self._take(self._recording(error=Failure(type, self._keeper.text(message))))
+
+    def _take(self, recording: Recording) -> None:
+        if self._around is None:
+            self._tape.take(recording)
+        else:
+            self._around._within.append(recording)
+
+    def _stays_live(self) -> None:
+        """It is asked again in a replay, and then asks again what it has asked now."""
+        for recording in (self._recording(live=True), *self._within):
+            self._take(recording)
 
     @property
     def _keeper(self) -> Keeper:
@@ -115,7 +133,7 @@ class Asked:
 
 
 TAPED_CALL: ContextVar[Asked | None] = ContextVar("greenroom_taped_call", default=None)
-"""The tool call that is recorded as a whole, and whose code runs here."""
+"""The tool call that is recorded, as a whole if nothing keeps it live, and whose code runs here."""
 
 
 class Tape:
@@ -136,9 +154,12 @@ class Tape:
     def recorded(self) -> int:
         return len(self._taken)
 
-    def begin(self, kind: Kind, name: str, request: Any, own: Mapping[str, str] = _NO_IDS) -> Asked:
-        """A question begins; the n-th of its like in the turn. `own`: ids that are its alone, by what stands for them. Raises
-        `NotRecorded` where all is replayed and this was never recorded."""
+    def begin(
+        self, kind: Kind, name: str, request: Any, own: Mapping[str, str] = _NO_IDS, around: Asked | None = None
+    ) -> Asked:
+        """A question begins; the n-th of its like in the turn. `own`: ids that are its alone, by what stands for them.
+        `around`: the tool call that asks it, which may do so live. Raises `NotRecorded` where all is replayed and this was
+        never recorded."""
         place = self.place
         ids = OwnIds({**place.own, **own}, place.given)
         asked = sorted_json(Keeper(self.redactor, ids, in_order=True).value(request))
@@ -150,13 +171,13 @@ class Tape:
             found = self._replays.find(key, place.turn, call, place.talk, place.session)
             if found is not None:
                 self.replayed += not found.live
-            elif self._records is None:
+            elif self._records is None and around is None:
                 raise NotRecorded(explain_miss(self._replays, place, question, call))
-        return Asked(self, question, call, found)
+        return Asked(self, question, call, found, around)
 
     async def ask(self, name: str, request: Any, ask: Callable[[], Awaitable[Any]]) -> Any:
         """What a model (or a service that is no tool) answers."""
-        asked = self.begin("model", name, request)
+        asked = self.begin("model", name, request, around=TAPED_CALL.get())
         if asked.recording is not None:
             return asked.answer()
         answer = await ask()
@@ -169,6 +190,11 @@ class Tape:
         """Keeps it until the turn is committed."""
         if self._records is not None:
             self._taken.append(recording)
+
+    def forget(self, within: Iterable[Recording]) -> None:
+        """They are part of an answer, and not asked for by themselves."""
+        for one in within:
+            self._asked[key_of(one.agent, one.scenario, one.kind, one.name, bytes(one.request))] -= 1
 
     def keep(self) -> None:
         """The turn is committed: writes what it has recorded."""

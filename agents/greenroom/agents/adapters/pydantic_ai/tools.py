@@ -12,6 +12,7 @@ from pydantic_ai.tools import RunContext
 from pydantic_ai.toolsets import FunctionToolset, WrapperToolset
 from pydantic_ai.usage import RunUsage
 
+from greenroom.agents.adapters.again import Again
 from greenroom.agents.adapters.tools import Scripted, as_json, current_turn, framework_tool, run_in_turn
 from greenroom.sdk import Tool, ToolError, ToolFailed, Turn
 
@@ -72,9 +73,12 @@ class InToolbox(WrapperToolset[Any]):
 
         failure: Exception
         try:
-            value = await run_in_turn(current_turn(), self.known.known(tool.tool_def), as_json(tool_args), run)
+            known = self.known.known(tool.tool_def)
+            value = await run_in_turn(current_turn(), known, as_json(tool_args), run, again=_AGAIN)
         except ToolFailed as failed:
-            failure = raised or FailedForModel(failed.message)
+            cause = failed.__cause__
+            recorded = cause if isinstance(cause, Exception) and not isinstance(cause, ToolError) else None
+            failure = raised or recorded or FailedForModel(failed.message)
         else:
             return value.value if isinstance(value, Scripted) else value
         raise failure
@@ -93,6 +97,19 @@ def in_toolbox(agent: Any, known: AgentTools) -> Iterator[Any]:
     # Some toolsets are made for each run, or the agent is a wrapper: this way costs a millisecond more.
     with agent.override(tools=[], toolsets=[InToolbox(toolset, known) for toolset in agent.toolsets]):
         yield agent
+
+
+class _Again(Again):
+    """The toolbox is told of a failure by a `ToolError`, whose cause it is."""
+
+    def raises(self, error: BaseException) -> bool:
+        return super().raises(error.__cause__ or error)
+
+    def failure(self, name: str, text: str) -> Exception | None:
+        return ModelRetry(text) if name == "timeout" else super().failure(name, text)
+
+
+_AGAIN = _Again(ModelRetry, FailedForModel)
 
 
 def _failure_of(error: Exception) -> Exception:
