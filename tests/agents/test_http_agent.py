@@ -293,6 +293,7 @@ def test_what_cannot_be_served_is_explained(url: str, paths: AnswerPaths, option
 @pytest.mark.parametrize(
     ("template", "said"),
     [
+        ('{"a": {{ metadata.items | tojson }}}', "is no JSON; a key that is the name of a dict's method"),
         ('{"q": "{{ text }}"}', "{{ text | tojson }}"),
         ('{"q": {{ txt | tojson }}}', "'txt' is undefined"),
         ('{"q": \n{{ text | tojson }', "line 2"),

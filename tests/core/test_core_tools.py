@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 from greenroom.core.agent import AgentError
 from greenroom.core.limits import Limits
 from greenroom.core.served import Served
-from greenroom.sdk import Agent, Call, ToolError, ToolFailed, Turn, User, World, tool
+from greenroom.sdk import Agent, Call, Tool, ToolError, ToolFailed, Turn, User, World, tool
 from greenroom.v1 import tool_pb2, turn_pb2
 
 
@@ -279,6 +279,50 @@ async def test_a_models_tool_calls_run_side_by_side_and_are_answered_in_their_or
     assert contents[1] == 2
     assert [contents[n]["error"]["type"] for n in (0, 2, 3)] == ["timeout", "invalid_arguments", "invalid_arguments"]
     assert [call.name for call in answer.tool_calls] == ["renamed", "plain", "plain", "none"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ('{"n": 1', "no JSON: Expecting ',' delimiter: line 1 column 8 (char 7)"),
+        ("[1]", "JSON, but no object"),
+        ("7", "JSON, but no object"),
+        ("[" * 100_000, "no JSON: "),
+    ],
+)
+async def test_a_models_arguments_that_are_no_json_object_never_reach_a_tool(
+    serve: Serve, arguments: str, said: str
+) -> None:
+    ran, answers = list[Any](), list[Any]()
+
+    async def take(arguments: dict[str, Any]) -> str:
+        ran.append(arguments)
+        return "all of it"
+
+    agent = Agent("model", tools=[Tool.described("take", take, parameters={"type": "object"})])
+
+    @agent.reply
+    async def reply(turn: Turn) -> str:
+        answers.extend(await turn.tools.run([{"id": "c", "function": {"name": "take", "arguments": arguments}}]))
+        return "tried"
+
+    core = await serve(agent)
+    [call] = (await core.say("go")).tool_calls
+    error = json.loads(answers[0]["content"])["error"]
+    assert (error["type"], error["message"][: len(said) + 18]) == ("invalid_arguments", f"the arguments are {said}")
+    assert (call.ok, json.loads(call.arguments_json), ran) == (False, {"arguments": arguments}, [])
+
+
+async def test_a_models_arguments_may_be_an_object_already(serve: Serve) -> None:
+    agent, answers = Agent("model", tools=TOOLS), list[Any]()
+
+    @agent.reply
+    async def reply(turn: Turn) -> str:
+        answers.extend(await turn.tools.run([{"id": "c", "function": {"name": "plain", "arguments": {"n": 1}}}]))
+        return "ran"
+
+    [call] = (await (await serve(agent)).say("go")).tool_calls
+    assert (call.ok, answers[0]["content"]) == (True, "2")
 
 
 def unannotated(turn: Turn) -> None: ...

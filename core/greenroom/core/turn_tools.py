@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from greenroom.core.plain import to_json
+from greenroom.core.schema import InvalidArguments
 from greenroom.core.tools import ToolFailed
 
 if TYPE_CHECKING:
@@ -30,17 +31,32 @@ class TurnTools:
     async def _answer(self, call: Mapping[str, Any]) -> dict[str, Any]:
         function = call["function"]
         answer = {"role": "tool", "tool_call_id": call.get("id", "")}
+        name, told, toolbox = function["name"], function.get("arguments"), self._turn.toolbox
         try:
-            arguments = json.loads(function.get("arguments") or "{}")
-            if not isinstance(arguments, dict):
-                raise TypeError
-        except (ValueError, TypeError):
-            arguments = {"arguments": function.get("arguments")}
-        try:
-            result = await self._turn.toolbox.call(function["name"], arguments)
+            try:
+                arguments = _read(told)
+            except (
+                InvalidArguments
+            ) as problem:  # not for the tool to see: it might take what it was not given for left out
+                toolbox.outside(name, {"arguments": told}).failed("invalid_arguments", str(problem))
+                raise ToolFailed(name, "invalid_arguments", str(problem)) from None
+            result = await toolbox.call(name, arguments)
         except ToolFailed as failed:
             return {**answer, "content": to_json({"error": {"type": failed.type, "message": failed.message}})}
         return {**answer, "content": to_json(result)}
+
+
+def _read(told: Any) -> Mapping[str, Any]:
+    """A call's arguments, which most clients leave as the model has written them. Raises `InvalidArguments`."""
+    if isinstance(told, Mapping):
+        return told
+    try:
+        arguments = json.loads(told or "{}")
+    except (ValueError, TypeError, RecursionError) as problem:
+        raise InvalidArguments(f"the arguments are no JSON: {problem}") from None
+    if not isinstance(arguments, dict):
+        raise InvalidArguments("the arguments are JSON, but no object")
+    return arguments
 
 
 def _as_dict(call: Any) -> Mapping[str, Any]:

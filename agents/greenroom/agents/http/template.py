@@ -122,7 +122,12 @@ def _check_json(text: str) -> None:
 
 
 def _dumped(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, default=str)  # of a name that is not there, the text is an error
+    return json.dumps(value, ensure_ascii=False, default=_refused)
+
+
+def _refused(value: Any) -> None:
+    told = str(value)  # of a name that is not there, the text is an error
+    raise TypeError(f"{told:.50} is no JSON; a key that is the name of a dict's method, too, is read by .get('items')")
 
 
 def _rendered(template: Any, values: dict[str, Any], name: str) -> str:
