@@ -167,6 +167,15 @@ write(reply="done")
     ]
 
 
+async def test_half_a_character_is_a_question_mark_and_a_whole_one_is_not(tmp_path: Path) -> None:
+    body = r"""
+write(text="\ud83c, ")
+write(reply={"text": "\N{PARTY POPPER}\ud83c\\ud800", "state": {"cut": "\ud800"}})
+"""
+    async with commanding(tmp_path, body, python=True) as core:
+        assert (await core.say("go")).text == "?, \N{PARTY POPPER}?\\ud800"
+
+
 async def test_it_has_the_environment_of_its_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SHOP", "pens")
     async with commanding(tmp_path, """printf '{"text": "%s"}' "$SHOP\"""") as core:

@@ -89,13 +89,27 @@ _events = msgspec.json.Decoder(Event)
 def read_event(line: bytes) -> Event:
     """Raises `RemoteFailed` for a line that is none."""
     try:
-        event = _events.decode(line)
+        event = _decoded(line)
     except (msgspec.DecodeError, RecursionError) as problem:
         raise _no_event(str(problem), line) from None
     kinds = (event.text, event.tool_call, event.outside, event.reply, event.error)
     if sum(kind is not None for kind in kinds) != 1:
         raise _no_event("it has one of text, tool_call, outside, reply and error", line)
     return event
+
+
+def _decoded(line: bytes) -> Event:
+    """A half of a character, which languages with UTF-16 strings leave where they cut a text, becomes a question mark."""
+    try:
+        return _events.decode(line)
+    except msgspec.DecodeError:
+        if b"\\u" not in line:
+            raise
+        try:
+            whole = plain_json.line(plain_json.read(line.decode()))
+        except ValueError:
+            whole = line
+        return _events.decode(whole)
 
 
 def _no_event(why: str, line: bytes) -> RemoteFailed:
