@@ -108,6 +108,24 @@ async def test_who_replies(text: str, route: dict[str, Any]) -> None:
     assert played.metadata["route"] == route
 
 
+@pytest.mark.parametrize(
+    ("text", "keyword", "is_there"),
+    [
+        ("返金してください", "返金", True),  # Japanese: a refund, please
+        ("AIについて", "ai", True),  # about AI
+        ("ขอคืนเงินครับ", "คืนเงิน", True),  # Thai: money back
+        ("환불해 주세요", "환불", True),  # Korean
+        ("返金", "返品", False),
+        ("Prefunding", "refund", False),
+        ("refunds", "refund", False),
+        ("Rückerstattung", "erstattung", False),
+        ("возвраты", "возврат", False),
+    ],
+)
+def test_a_keyword_is_a_whole_word_where_words_have_ends(text: str, keyword: str, is_there: bool) -> None:
+    assert (Rule("a", keywords=["nothing", keyword]).match(text) is not None) is is_there
+
+
 async def test_an_agent_hands_off_in_the_middle_of_a_turn() -> None:
     heard = Told()
     router = Router("desk", {name: named(name) for name in "ab"}, default="a")

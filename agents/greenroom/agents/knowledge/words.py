@@ -3,13 +3,11 @@
 import re
 import unicodedata
 
+from greenroom.agents.unspaced import UNSPACED
+
 LONGEST_QUERY = 2_000
 _MOST_WORDS = 48
-_UNSPACED = re.compile(
-    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\U00020000-\U0003ffff]+"
-)
-"""Runs of scripts that put no spaces between words: Thai, Lao, Burmese, Khmer, Japanese, Chinese; and Korean, whose
-words carry their particles."""
+_UNSPACED = re.compile(f"[{UNSPACED}]+")
 _WORD = re.compile(r"[^\W_]+")
 _SHORTENED = re.compile(r"['’](?:s|t|d|m|re|ve|ll)\b", re.IGNORECASE)
 _STOPWORDS = frozenset(

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 from rapidfuzz import fuzz, utils
 
+from greenroom.agents.unspaced import UNSPACED
 from greenroom.sdk import AgentError
 
 LIKE_ENOUGH = 0.6
 """The least likeness to an example, from 0 to 1, that decides."""
+_UNSPACED_LETTER = re.compile(f"[{UNSPACED}]")
 _COMPARED = 1000
 """Characters of a text that examples are compared with: the time it takes grows with them."""
 
@@ -33,10 +35,10 @@ class Rule:
         if isinstance(keywords, str):
             raise AgentError(f"the rule for {agent}: keywords are a list, not a text")
         self.agent = agent
-        words = "|".join(re.escape(word.strip()) for word in keywords if word.strip())
+        words = "|".join(_whole(word.strip()) for word in keywords if word.strip())
         if not words and not pattern:
             raise AgentError(f"the rule for {agent} names neither keywords nor a pattern")
-        self._words = re.compile(rf"(?<!\w)(?:{words})(?!\w)", re.IGNORECASE) if words else None
+        self._words = re.compile(words, re.IGNORECASE) if words else None
         try:
             self._pattern = re.compile(pattern, re.IGNORECASE) if pattern else None
         except re.error as problem:
@@ -48,6 +50,15 @@ class Rule:
             if sought is not None and (found := sought.search(text)):
                 return Choice(self.agent, "rule", f"{kind} {found[0][:100]!r}")
         return None
+
+
+def _whole(word: str) -> str:
+    """A keyword as a pattern: no letter stands beside its ends, but those of scripts that put no spaces between words."""
+    before, after = (
+        "" if _UNSPACED_LETTER.match(end) else rf"(?{look}[^\W{UNSPACED}])"
+        for look, end in (("<!", word[0]), ("!", word[-1]))
+    )
+    return f"{before}{re.escape(word)}{after}"
 
 
 class Examples:
