@@ -14,7 +14,7 @@ from greenroom.core.memory import MemoryStore
 from greenroom.core.records import Message
 from greenroom.core.request import TurnRequest
 from greenroom.core.served import Served
-from greenroom.sdk import Agent, AgentError, Tool, ToolSource, Turn, tool
+from greenroom.sdk import Agent, AgentError, Tool, ToolFailed, ToolSource, Turn, tool
 from greenroom.sdk.testing import play
 
 SCRIPTED = [{"id": "down", "tools": {"shelf": [{"error": {"code": "down", "message": "It is down."}}]}}]
@@ -130,6 +130,25 @@ def test_what_is_wrong_with_a_source_is_told_with_its_name_until_it_heals() -> N
     assert agent.problem() == "tools of mcp.shop: it does not answer"
     source.wrong = ""
     assert agent.problem() == ""
+
+
+async def test_a_tool_that_is_missed_may_be_one_of_a_source_that_is_away() -> None:
+    agent, away, known = Agent("caller", tools=[]), Stub("far"), Stub("near", "shelf")
+    away.wrong = known.wrong = "it is down"
+    agent.add_tools(away)
+    agent.add_tools(known)
+
+    @agent.reply
+    async def reply(turn: Turn) -> str:
+        with pytest.raises(ToolFailed) as failed:
+            await turn.call("drawer")
+        return failed.value.message
+
+    [missed] = await play(agent, ["Look."])
+    assert missed.text == "there is no tool named 'drawer'; those of far are not there: it is down"
+    away.wrong = ""
+    [missed] = await play(agent, ["Look."])
+    assert missed.text == "there is no tool named 'drawer'"
 
 
 async def test_a_source_is_started_before_the_agent_and_stopped_after_it() -> None:

@@ -196,9 +196,17 @@ async def test_a_missing_credential_is_named() -> None:
 
 FAULTS: dict[str, tuple[Told, str, str]] = {
     "an error": (Told({"oh": "no"}, 502), "refused", "mcp.far: it answers with HTTP 502"),
-    "no JSON": (Told(b"<html>"), "failed", "mcp.far: Failed to parse JSON response"),
-    "another kind": (Told(b"hi", headers={"content-type": "text/html"}), "failed", "mcp.far: Unexpected content type"),
-    "no end": (Told(b"x" * 17_000_000), "failed", "mcp.far: Failed to parse JSON response: it answers with more than"),
+    "no JSON": (Told(b"<html>"), "bad_answer", "mcp.far: Failed to parse JSON response"),
+    "another kind": (
+        Told(b"hi", headers={"content-type": "text/html"}),
+        "bad_answer",
+        "mcp.far: Unexpected content type",
+    ),
+    "no end": (
+        Told(b"x" * 17_000_000),
+        "too_large",
+        "mcp.far: Failed to parse JSON response: it answers with more than",
+    ),
     "an endless event": (Told(pieces=(b"data: " + b"x" * 17_000_000,)), "unavailable", "mcp.far: SSE stream failed"),
     "no answer": (Told(pieces=events(done=False) or (b": hm\n\n",)), "unavailable", "mcp.far: SSE stream ended"),
 }
@@ -216,6 +224,14 @@ async def test_what_is_no_answer_fails_its_call_alone(fault: str) -> None:
         assert talk.problem() == ""
         stub.told = lambda asked: stub.says(asked, "hello")
         assert await talk.call("echo") == "hello"
+
+
+async def test_an_error_that_the_server_tells_is_its_own_whatever_its_code() -> None:
+    stub = Stub(
+        lambda asked: Told({"jsonrpc": "2.0", "id": asked.body["id"], "error": {"code": -32000, "message": "busy"}})
+    )
+    async with endpoint(stub) as served, talking(at(served)) as talk:
+        assert await talk.call("echo") == failure("failed", "mcp.far: busy")
 
 
 async def test_one_that_never_answers_is_cancelled_and_takes_other_calls() -> None:

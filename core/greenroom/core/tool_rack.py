@@ -57,6 +57,12 @@ class ToolRack:
         found = [f"tools of {source.name}: {problem}" for source in self.sources if (problem := source.problem())]
         return [*found, *(self._clashes if self.now else ())]
 
+    def why_absent(self) -> str:
+        """What is wrong with the sources that have not said what they have; "" for nothing. A tool that is looked for in vain
+        may be theirs."""
+        silent = [(source.name, source.problem()) for source in self.sources if not source.tools]
+        return "; ".join(f"those of {name} are not there: {problem}" for name, problem in silent if problem)
+
     async def enter(self) -> None:
         """Starts the sources, all at once. Raises what one of them raises; then none is left open."""
         self._is_started = True

@@ -14,6 +14,7 @@ from greenroom.core.ledger import WRITER, Writer, leave
 from greenroom.core.plain import any_json, to_json, well_formed
 from greenroom.core.records import Change, ToolCallRecord
 from greenroom.core.schema import InvalidArguments
+from greenroom.core.tool_rack import ToolRack
 from greenroom.core.tools import Call, Tool, ToolError, ToolFailed
 
 if TYPE_CHECKING:
@@ -112,10 +113,11 @@ class OutsideCall:
 class Toolbox:
     """The tools of one turn. Calls are numbered and kept in order of start."""
 
-    __slots__ = ("_over", "_records", "_running", "_told", "_turn", "executor", "refused", "tools")
+    __slots__ = ("_over", "_rack", "_records", "_running", "_told", "_turn", "executor", "refused", "tools")
 
-    def __init__(self, tools: Sequence[Tool[..., Any]], turn: "Turn", executor: ThreadPoolExecutor) -> None:
-        self.tools = tools
+    def __init__(self, rack: ToolRack, turn: "Turn", executor: ThreadPoolExecutor) -> None:
+        self.tools: Sequence[Tool[..., Any]] = rack.now
+        self._rack = rack
         self._turn = turn
         self.executor = executor
         self._records: list[ToolCallRecord | None] = []
@@ -151,7 +153,9 @@ class Toolbox:
         before = WRITER.set(writer)
         try:
             if found is None:
-                raise InvalidArguments(f"there is no tool named {name!r}")
+                raise InvalidArguments(
+                    "; ".join(filter(None, (f"there is no tool named {name!r}", self._rack.why_absent())))
+                )
             result = await self._run(found, arguments, running)
             if self._over:
                 raise asyncio.CancelledError

@@ -130,7 +130,7 @@ class Turn(Injectable):
         self._acting: object = None
         self.said: list[str] = []
         self._said_bytes = 0
-        self.toolbox = Toolbox(backstage.tools.now, self, backstage.executor)
+        self.toolbox = Toolbox(backstage.tools, self, backstage.executor)
         self._tokens = backstage.tokens
         self._outside: Token[Writer | None] | None = WRITER.set(scene.world.ledger.own)
         self._loop = asyncio.get_running_loop()

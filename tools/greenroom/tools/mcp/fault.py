@@ -1,6 +1,7 @@
 """What goes wrong between us and an MCP server, in words for people."""
 
 from collections.abc import Sequence
+from typing import Final
 
 import httpx2
 from mcp import MCPError
@@ -9,6 +10,16 @@ from pydantic import ValidationError
 
 from greenroom.sdk import ToolError
 from greenroom.tools.excerpt import shortened
+from greenroom.tools.mcp.http import TOO_LONG
+
+_OF_THE_SDK: Final = {
+    f"Failed to parse JSON response: {TOO_LONG}": "too_large",
+    "Failed to parse ": "bad_answer",
+    "Unexpected content type": "bad_answer",
+    "SSE stream ": "unavailable",
+    "Connection closed": "unavailable",
+}
+"""What the SDK says in the server's place, by how that begins: its codes are those that servers have for anything."""
 
 
 class Lost(Exception):
@@ -79,7 +90,7 @@ def failed_call(error: Exception, server: str) -> ToolError:
         case MCPError(code=code) if code == INVALID_PARAMS:
             return ToolError(f"{server}: {shortened(error.message)}", code="invalid_arguments")
         case MCPError():
-            kind = "unavailable" if error.code == CONNECTION_CLOSED else "failed"
+            kind = next((kind for words, kind in _OF_THE_SDK.items() if error.message.startswith(words)), "failed")
             return ToolError(f"{server}: {shortened(error.message)}", code=kind)
         case ValidationError():
             return ToolError(f"{server} gave an answer that is none: {_first_mistake(error)}", code="bad_answer")

@@ -12,6 +12,7 @@ from mcp.client.streamable_http import streamable_http_client
 
 LONGEST = 16 * 1024 * 1024
 """Bytes of an answer."""
+TOO_LONG = f"it answers with more than {LONGEST} bytes"
 
 _CONNECTING = 10.0
 _HURRY = 2.0
@@ -71,7 +72,7 @@ class _Bounded(httpx2.AsyncByteStream):
         async for piece in self._stream:
             size += len(piece)
             if size > LONGEST:
-                raise TooLong(f"it answers with more than {LONGEST} bytes")
+                raise TooLong(TOO_LONG)
             yield piece
 
     async def aclose(self) -> None:
