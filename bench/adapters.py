@@ -10,6 +10,7 @@ tool call, which the other agent's calls do without.
 
 import asyncio
 import importlib
+import json
 import logging
 import statistics
 import sys
@@ -143,16 +144,28 @@ def agno(cases: Any) -> dict[str, tuple[Any, Ask]]:
 
 
 def crewai(cases: Any) -> dict[str, tuple[Any, Ask]]:
-    """An agent, and a crew of one. CrewAI blocks, so it is called in a thread."""
-    agent, crew = cases.shop(), cases.crew()
+    """An agent, and a crew of one. Whoever calls them keeps one for each session, for they keep things of their runs; has
+    their model stream; tells a crew what was said before; and calls them in a thread, for they block."""
+    agents: dict[str, Any] = {}
+    crews: dict[str, Any] = {}
+    histories: dict[str, list[Any]] = {}
+
+    def model() -> Any:
+        return cases.FakeModel(cases.desk, stream=True)
 
     async def ask_agent(turn: Turn) -> str:
-        return str((await asyncio.to_thread(agent.kickoff, turn.messages.openai())).raw)
+        agent = agents.get(turn.session_id) or agents.setdefault(turn.session_id, cases.shop(model()))
+        said = [*histories.get(turn.session_id, ()), {"role": "user", "content": turn.text}]
+        output = await asyncio.to_thread(agent.kickoff, said)
+        histories[turn.session_id] = [one for one in output.messages if one["role"] != "system"]
+        return str(output.raw)
 
     async def ask_crew(turn: Turn) -> str:
-        return str((await asyncio.to_thread(crew.copy().kickoff, {"message": turn.text})).raw)
+        crew = crews.get(turn.session_id) or crews.setdefault(turn.session_id, cases.crew(model()))
+        inputs = {"message": turn.text, "crew_chat_messages": json.dumps(turn.messages.openai()[:-1])}
+        return str((await asyncio.to_thread(crew.kickoff, inputs)).raw)
 
-    return {"crewai, agent": (agent, ask_agent), "crewai, crew": (crew, ask_crew)}
+    return {"crewai, agent": (cases.shop(), ask_agent), "crewai, crew": (cases.crew(), ask_crew)}
 
 
 def calling(ask: Ask) -> Agent:

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 from crewai import Agent, Crew, Process, Task
+from crewai.flow.flow import FlowState
 from crewai.tools import BaseTool
 from crewai.tools import tool as crewai_tool
 from crewai_model import FakeModel, call
 from observed import Observed, assistant, calls, scripted, side_by_side, user
+from played import Played
 from pydantic import BaseModel
 
 from greenroom.agents.adapters import adapt, current_turn
@@ -238,6 +240,14 @@ async def test_a_manager_has_its_hand_overs_recorded_beside_the_tools() -> None:
     [reply] = await play(CrewAIAgent(managed, name="shop"), ["Where is 7?"])
     assert reply.text == "It is on its way."
     assert [(name, ok) for name, ok, _ in calls(reply)] == [("delegate_work_to_coworker", True), ("look_up", True)]
+
+
+async def test_a_crews_turn_makes_no_classes() -> None:
+    async with Played(served(kind=crew)) as played:
+        await played.say("hi")
+        before = len(FlowState.__subclasses__())
+        await played.say("look up 7")
+    assert len(FlowState.__subclasses__()) == before
 
 
 class Verdict(BaseModel):

@@ -4,6 +4,7 @@ import asyncio
 import copy
 from typing import Any
 
+from crewai.agents.agent_executor import AgentExecutor, AgentExecutorState
 from crewai.agents.cache.cache_handler import CacheHandler
 from crewai.agents.tools_handler import ToolsHandler
 
@@ -44,6 +45,8 @@ class Copies:
         made._last_messages, made._tool_failures = [], []
         if one.cache_handler is not None:
             made.set_cache_handler(CacheHandler())
+        if getattr(one, "executor_class", None) is AgentExecutor:  # not of agents of other kinds
+            made.executor_class = _Executor
         self._made[id(one)] = made
         return made
 
@@ -93,3 +96,15 @@ class _Forgetful:
 
     def load(self) -> list[dict[str, Any]]:
         return []
+
+
+class _Executor(AgentExecutor):
+    """CrewAI's own, made without a state that is thrown away at once: it would be of a class that is made for it alone, which
+    takes milliseconds."""
+
+    @classmethod
+    def flow_definition(cls) -> Any:
+        return AgentExecutor.flow_definition()
+
+    def _create_initial_state(self) -> Any:
+        return AgentExecutorState()

@@ -30,7 +30,8 @@ class KnownTools:
 
     def staged(self, tool: Any, turn: Turn, loop: asyncio.AbstractEventLoop) -> "StagedTool":
         """What is called in a tool's place in one turn, from any thread. `loop` is the turn's."""
-        known = self._known.setdefault(sanitize_tool_name(tool.name), _known(tool))
+        name = sanitize_tool_name(tool.name)
+        known = self._known.get(name) or self._known.setdefault(name, _known(tool))
         made = StagedTool(
             name=tool.name,
             description=tool.description,
