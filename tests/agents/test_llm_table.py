@@ -92,7 +92,7 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({**MODEL, "timeout": 0}, "llm.timeout: Input should be greater than 0, not 0"),
     (
         {**MODEL, "tools": ["llm_table_nowhere"]},
-        "llm.tools: llm_table_nowhere: no module llm_table_nowhere in {folder}",
+        "llm.tools: llm_table_nowhere: no module llm_table_nowhere in {folder}; did you mean llm_table_tools?",
     ),
     (
         {**MODEL, "tools": ["llm_table_tools:get_ordr"]},

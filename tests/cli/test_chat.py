@@ -184,7 +184,7 @@ def test_what_cannot_begin_says_why(folder: Path, monkeypatch: pytest.MonkeyPatc
     done = chat(folder, monkeypatch, "hello\n")
     assert (done.returncode, done.stderr) == (
         1,
-        "greenroom: the agent cannot start: ZeroDivisionError: division by zero\n",
+        "greenroom: the agent cannot start: ZeroDivisionError: division by zero\n  shop.py:23 in start: 1 / 0\n",
     )
 
 

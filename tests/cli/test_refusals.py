@@ -1,5 +1,6 @@
 """What is wrong is said before anything is served, with the exit code 2."""
 
+import json
 import socket
 import subprocess
 import sys
@@ -26,16 +27,71 @@ def folder(tmp_path: Path) -> Path:
 
 EXPLAINED = {
     "counting:agnet": "counting has no agnet; did you mean agent?",
-    "countng:agent": "; did you mean counting?",
+    "countng:agent": "no module countng in {folder}; did you mean counting?",
     "counting": "say which object of the module it is, for instance counting:agent",
-    "suport": "there is no such agent; give support, or module:attribute from the current folder",
+    "counting:": "say which object of the module it is, for instance counting:agent",
+    ":agent": "say which module it is in, for instance my_agent:agent",
+    "counting.agent": "an object of a module is named after a colon: counting:agent",
+    "suport": "there is no such agent; did you mean support?",
+    "nosuch": "there is no such agent; give support, module:attribute from the current folder, an agent file"
+    " (.toml, .yaml), ./program, or an address (docs/agents.md)",
     "counting.py:agent": "name the module, not its file: counting:agent",
-    "counting:nothing": "counting:nothing is a int; an agent is an Agent or a function that takes a Turn",
-    "broken:agent": "broken imports no_such_library, which is not installed",
+    "./counting.py": "name the module, not its file: counting:agent",
+    "{folder}/counting.py": "name the module, not its file: counting:agent",
+    "./countin.py": "there is no file {folder}/countin.py; did you mean {folder}/counting.py?",
+    "../other.py": "modules are named from the folder they are in: cd {folder.parent}, and then other:agent",
+    "program.py": "name the module, not its file: program:agent; a program that is an agent is named without .py, or by a"
+    " file with [command]",
+    "within": "it is a folder; agents are named from within it: cd within",
+    "./within": "{folder}/within is a folder; an agent is a program, or an object of a module: module:attribute",
+    "./nowhere": "there is no program {folder}/nowhere",
+    "./text": "{folder}/text cannot be run: chmod +x {folder}/text",
+    "text": "an agent file ends in .toml, .yaml or .yml, and a program is written with its folder: ./text",
+    "nowhere.toml": "cannot read {folder}/nowhere.toml: No such file or directory",
+    "empty.toml": "{folder}/empty.toml: an agent file has one table that says its kind, for instance [http]; this has none",
+    "open.yaml": "{folder}/open.yaml is not valid YAML: while parsing a flow node: expected the node content, but found"
+    " '<stream end>' (at line 2, column 1)",
+    "router.toml": "{folder}/router.toml: an endpoint is described by an agent file here, with [http] or [openai]"
+    " (docs/http-agent.md)",
+    "ftp://host": "no agent is asked at ftp://; an endpoint is at http:// or https://, a process at grpc:// or grpcs://",
+    "grpc://host": "grpc://host: a process is asked at grpc://host:port, or at grpcs://host:port with TLS",
+    "counting:nothing": "counting:nothing is a int; an agent is an Agent or a function that takes a Turn; did you mean"
+    " agent?",
+    "functions:alone": "a reply function takes a Turn and nothing else: too many positional arguments",
+    "functions:third": "functions has no third; it has alone, pair",
     "schöp=counting:agent": "'schöp' is no name for an agent; one is of letters, digits, '_', '.' and '-'",
-    "failing:agent": "importing failing failed: RuntimeError: not today",
+    "broken:agent": "broken imports no_such_library, which is not installed\n"
+    "  broken.py:1 in <module>: import no_such_library",
+    "failing:agent": "importing failing failed: KeyError: 'today'\n  failing.py:3 in <module>: agent = slip.make()\n"
+    "  slip.py:2 in make: return {{}}['today']",
+    "leaving:agent": "importing leaving failed: SystemExit: bye\n  leaving.py:1 in <module>: raise SystemExit('bye')",
+    "unclosed:agent": "importing unclosed failed: SyntaxError: '(' was never closed\n"
+    "  unclosed.py:1 in <module>: import half\n  half.py:2: def reply(turn:",
+    "unmade:agent": "importing unmade failed: TypeError: Agent.__init__() got an unexpected keyword argument 'wrold'\n"
+    '  unmade.py:2 in <module>: agent = Agent("x", wrold=3)',
+    "llm.toml": "{folder}/llm.toml: llm.tools: failing: importing failing failed: KeyError: 'today'\n"
+    "  failing.py:3 in <module>: agent = slip.make()\n  slip.py:2 in make: return {{}}['today']",
+}
+FILES = {
+    "broken.py": "import no_such_library",
+    "failing.py": "import slip\n\nagent = slip.make()\n",
+    "slip.py": "def make():\n    return {}['today']\n",
+    "leaving.py": "raise SystemExit('bye')\n",
+    "unclosed.py": "import half\n",
+    "half.py": "agent = 1\ndef reply(turn:\n    pass\n",
+    "unmade.py": 'from greenroom.sdk import Agent\nagent = Agent("x", wrold=3)\n',
+    "functions.py": "def alone():\n    pass\ndef pair(a, b):\n    pass\n",
+    "program.py": "#!/bin/sh\n",
+    "../other.py": "",
+    "within/a.txt": "",
+    "text": "",
+    "empty.toml": "",
+    "open.yaml": "a: [\n",
+    "router.toml": '[router]\nagents = {a = "https://host/v1"}\n',
+    "llm.toml": '[llm]\nmodel = "openai:gpt"\ntools = ["failing"]\n',
 }
 ASK = """
+import json
 import sys
 from greenroom.cli.agents import load_agent
 from greenroom.cli.process import CannotStart
@@ -44,27 +100,28 @@ for name in sys.argv[1:]:
     try:
         load_agent(name)
     except CannotStart as problem:
-        print(problem.code, problem)
+        print(json.dumps([problem.code, str(problem)]))
 """
 
 
 def test_an_agent_that_cannot_be_had_is_explained(folder: Path) -> None:
     """All in one process, which takes its time to start; the next test sees the command say so."""
-    (folder / "broken.py").write_text("import no_such_library", encoding="utf-8")
-    (folder / "failing.py").write_text("raise RuntimeError('not today')", encoding="utf-8")
+    for name, text in FILES.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
+    (folder / "program.py").chmod(0o755)
+    agents = {agent.format(folder=folder): said.format(folder=folder) for agent, said in EXPLAINED.items()}
     done = subprocess.run(
-        [sys.executable, "-c", ASK, *EXPLAINED],
+        [sys.executable, "-c", ASK, *agents],
         cwd=folder,
         capture_output=True,
         text=True,
         timeout=PATIENCE,
         check=True,
     )
-    told = done.stdout.splitlines()
-    assert len(told) == len(EXPLAINED)
-    for line, (agent, said) in zip(told, EXPLAINED.items(), strict=True):
-        assert line.startswith(f"2 agent {agent}: ")
-        assert said in line
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    assert told == [[2, f"agent {agent}: {said}"] for agent, said in agents.items()]
+    assert done.stderr == ""
 
 
 @pytest.mark.parametrize(
@@ -85,9 +142,16 @@ def test_what_is_said_of_an_endpoint_fits_it(agents: list[str], given: dict[str,
 
 
 def test_serve_says_the_same_and_ends(folder: Path) -> None:
-    done = run(folder, "serve", "counting:agnet", *FREE)
+    (folder / "half.py").write_text(FILES["half.py"], encoding="utf-8")
+    said = "greenroom: agent half:agent: importing half failed: SyntaxError: '(' was never closed\n"
+    said += "  half.py:2: def reply(turn:\n"
+    done = run(folder, "serve", "half:agent", *FREE)
     assert done.returncode == 2
-    assert "greenroom: agent counting:agnet: counting has no agnet; did you mean agent?" in done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    for command in (("chat",), ("tools", "list"), ("tools", "call")):
+        here = run_here(folder, *command, "half:agent", *(("x",) if command[-1] == "call" else ()))
+        assert (here.returncode, here.stdout, here.stderr) == (2, "", said)
 
 
 @pytest.mark.parametrize(

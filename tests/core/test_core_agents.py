@@ -5,6 +5,7 @@ import gc
 import io
 import json
 import logging
+import re
 import threading
 import weakref
 from pathlib import Path
@@ -20,6 +21,7 @@ from greenroom.core.plain import WorldError, to_json
 from greenroom.core.rpc.server import CoreServer, Listeners
 from greenroom.core.rpc.watchdog import Watchdog
 from greenroom.core.served import Served
+from greenroom.core.waiting import Capacity
 from greenroom.sdk import Agent, Call, Reply, Turn, Usage, World, tool
 from greenroom.sdk import AgentError as PublicAgentError
 from greenroom.sdk.testing import play
@@ -74,11 +76,45 @@ async def test_a_world_is_read_from_json_and_yaml(tmp_path: Path) -> None:
     (tmp_path / "w.yaml").write_text("things:\n  2: 2024-01-21\n")
     (tmp_path / "bad.json").write_text("{")
     (tmp_path / "list.yaml").write_text("- a\n")
+    (tmp_path / "open.yaml").write_text("a: 1\nb: [\n")
     assert Agent("a", world=tmp_path / "w.json").load_world().data == {"things": {"a": 1}}
     assert Agent("a", world=str(tmp_path / "w.yaml")).load_world().data == {"things": {"2": "2024-01-21"}}
-    for wrong in ("bad.json", "list.yaml", "none.json"):
-        with pytest.raises(AgentError):
-            Agent("a", world=tmp_path / wrong).load_world()
+    said = {
+        "bad.json": "bad.json is not valid JSON: Expecting",
+        "list.yaml": "the world is a list, not a mapping of collections",
+        "open.yaml": "open.yaml, line 3, is not valid YAML: ",
+        "none.json": "No such file or directory (looked in ",
+    }
+    for name, words in said.items():
+        with pytest.raises(AgentError, match=re.escape(words)) as problem:
+            Agent("a", world=tmp_path / name).load_world()
+        assert "\n" not in str(problem.value)
+
+
+def test_a_world_that_cannot_be_made_says_what_its_function_raised() -> None:
+    with pytest.raises(AgentError, match="agent a: making its world failed: KeyError: 'shop'") as problem:
+        Agent("a", world=lambda: {}["shop"]).load_world()
+    assert isinstance(problem.value.__cause__, KeyError)
+
+
+def test_a_reply_function_takes_the_turn_alone() -> None:
+    for wrong in (lambda: "", lambda turn, more: ""):
+        with pytest.raises(AgentError, match="agent a: a reply function takes a Turn and nothing else: "):
+            Agent("a").reply(wrong)
+
+
+def test_a_parameter_that_cannot_come_as_json_is_named() -> None:
+    @tool
+    def look_up(key: str, where: Limits, by: Path | Capacity) -> str:
+        """Looks something up."""
+        return key
+
+    agent = Agent("a", tools=[look_up])
+    agent.reply(with_coroutine)
+    with pytest.raises(AgentError) as problem:
+        Served(agent, "a", Limits())
+    assert str(problem.value).startswith("agent a, tool look_up: parameter by: a ")
+    assert "Capacity cannot be given as JSON; a TypedDict, " in str(problem.value)
 
 
 async def test_start_up_and_shutdown_run_once_in_order(serve: Serve, tmp_path: Path) -> None:

@@ -456,7 +456,7 @@ async def test_an_agent_brings_scenarios_and_a_users_own_come_first(tmp_path: Pa
 
 
 async def test_an_agents_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
-    with pytest.raises(AgentError, match=r"agent calling: there is no folder scenarios \(looked in .* and here\)"):
+    with pytest.raises(AgentError, match=r"agent calling: there is no folder scenarios \(looked in .* and in .*\)"):
         Served(calling(scenarios="scenarios"), "calling", Limits())
 
 

@@ -32,9 +32,9 @@ def read_agent_file(path: Path) -> Agent:
 def _one_table(path: Path) -> tuple[str, Mapping[str, Any]]:
     document = read_document(path)
     if not isinstance(document, dict) or len(document) != 1 or not _is_table(*document.items()):
-        found = ", ".join(map(str, document)) if isinstance(document, dict) else type(document).__name__
+        found = ", ".join(map(str, document)) if isinstance(document, dict) else f"a {type(document).__name__}"
         raise AgentError(
-            f"{path}: an agent file has one table that says its kind, for instance [http]; this has {found}"
+            f"{path}: an agent file has one table that says its kind, for instance [http]; this has {found or 'none'}"
         )
     return next(iter(document.items()))
 

@@ -2,9 +2,7 @@
 
 import difflib
 import importlib
-import logging
-import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from inspect import isfunction
 from pathlib import Path
 from types import ModuleType
@@ -12,10 +10,10 @@ from typing import Any
 
 from greenroom.agents.adapters import adapt
 from greenroom.agents.agent_file import read_agent_file
+from greenroom.agents.author_module import import_from, suggest
+from greenroom.agents.misnomer import explain
 from greenroom.sdk import Agent, AgentError, Reply, Turn, as_agent, delegate
 from greenroom.tools.documents import SUFFIXES
-
-logger = logging.getLogger(__name__)
 
 BUNDLED = {"support": "greenroom.agents.support:agent"}
 
@@ -72,13 +70,10 @@ def _made_each_turn(make: Callable[[], Any], name: str) -> Agent:
 
 
 def _in_module(name: str, folder: Path, *, factory: bool) -> Agent:
-    module_name, colon, attribute = name.partition(":")
-    if not colon or not module_name or not attribute:
-        raise AgentError(_unclear(name, BUNDLED))
-    if module_name.endswith(".py") or "/" in module_name:
-        dotted = module_name.removesuffix(".py").removeprefix("./").replace("/", ".")
-        raise AgentError(f"name the module, not its file: {dotted}:{attribute}")
-    module = _import(module_name, folder)
+    module_name, _, attribute = name.partition(":")
+    if not module_name or not attribute or module_name.endswith(".py") or "/" in name:
+        raise AgentError(explain(name, folder, BUNDLED))
+    module = import_from(folder, module_name)
     found: object = module
     for part in attribute.split("."):
         if not hasattr(found, part):
@@ -90,45 +85,6 @@ def _in_module(name: str, folder: Path, *, factory: bool) -> Agent:
         raise AgentError(f"{problem}{_agents_there(module, attribute)}") from None
 
 
-def _unclear(name: str, known: Iterable[str]) -> str:
-    if Path(f"{name}.py").is_file():
-        return f"say which object of the module it is, for instance {name}:agent"
-    return f"there is no such agent; give {', '.join(known)}, or module:attribute from the current folder"
-
-
-def _import(module_name: str, folder: Path) -> ModuleType:
-    here = str(folder)
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        return _of_folder(importlib.import_module(module_name), folder)
-    except AgentError:
-        raise
-    except ModuleNotFoundError as problem:
-        missing = problem.name or ""
-        if module_name == missing or module_name.startswith(f"{missing}."):
-            raise AgentError(f"no module {missing} in {here}{_nearest_modules(missing, folder)}") from None
-        raise AgentError(f"{module_name} imports {missing}, which is not installed") from None
-    except Exception as problem:  # an author's module may raise anything while it is imported
-        logger.exception("importing %s failed", module_name)
-        raise AgentError(f"importing {module_name} failed: {type(problem).__name__}: {problem}") from None
-
-
-def _of_folder(module: ModuleType, folder: Path) -> ModuleType:
-    """The module. Raises `AgentError` where another of its name, of another folder, was there before it."""
-    path = folder.joinpath(*module.__name__.split("."))
-    there = next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
-    found = getattr(module, "__file__", None)
-    if there is not None and found is not None and not there.samefile(found):
-        raise AgentError(f"{there} is not read: there is another module {module.__name__}, {found}; rename one of them")
-    return module
-
-
-def _nearest_modules(missing: str, folder: Path) -> str:
-    there = [path.stem for path in folder.glob("*.py")] + [path.parent.name for path in folder.glob("*/__init__.py")]
-    return _suggest(difflib.get_close_matches(missing, there, n=3))
-
-
 def _nearest_names(module: ModuleType, attribute: str) -> str:
     """Of what could be served: agents, and functions of this module."""
     there = {
@@ -137,12 +93,10 @@ def _nearest_names(module: ModuleType, attribute: str) -> str:
         if isinstance(value, Agent) or (isfunction(value) and value.__module__ == module.__name__)
     }
     agents = [name for name, value in there.items() if isinstance(value, Agent)]
-    return _suggest(difflib.get_close_matches(attribute, there, n=3) or agents)
+    if near := difflib.get_close_matches(attribute, there, n=3) or agents:
+        return suggest(near)
+    return f"; it has {', '.join(there)}" if there else ""
 
 
 def _agents_there(module: ModuleType, attribute: str) -> str:
-    return _suggest([name for name, value in vars(module).items() if isinstance(value, Agent) and name != attribute])
-
-
-def _suggest(names: list[str]) -> str:
-    return f"; did you mean {' or '.join(names)}?" if names else ""
+    return suggest([name for name, value in vars(module).items() if isinstance(value, Agent) and name != attribute])

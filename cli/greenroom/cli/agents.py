@@ -5,10 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from greenroom.agents.named import agent_named
+from greenroom.cli.failures import places
 from greenroom.cli.process import CannotStart
 from greenroom.cli.settings import Settings, flag_of
 from greenroom.core.agent import Agent, AgentError
 from greenroom.core.tool_source import ToolSource
+from greenroom.tools.documents import each_line_of
 from greenroom.tools.tools_file import read_tools_file
 
 _NAMED = re.compile(r"([A-Za-z0-9_.-]+)=(.+)")
@@ -59,7 +61,14 @@ def load_agent(name: str, settings: Settings | None = None) -> Agent:
             return _endpoint(target, settings)
         return agent_named(target, Path.cwd(), factory=settings.factory)
     except AgentError as problem:
-        raise CannotStart("\n".join(f"agent {name}: {line}" for line in str(problem).splitlines())) from None
+        raise CannotStart(explained(name, problem)) from None
+
+
+def explained(name: str, problem: AgentError) -> str:
+    """What is wrong with the agent of this name, and where in its author's files."""
+    where = f"agent {name}"
+    said = AgentError(str(problem).removeprefix(f"{where}: "))  # a bare function's agent has the name that was given
+    return "\n".join([each_line_of(where, said), *places(problem)])
 
 
 def _target(name: str) -> str:

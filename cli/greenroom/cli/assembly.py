@@ -3,7 +3,7 @@
 import dataclasses
 import os
 
-from greenroom.cli.agents import load_agents
+from greenroom.cli.agents import explained, load_agents
 from greenroom.cli.process import CannotStart
 from greenroom.cli.scenarios import scenario_sources, tell
 from greenroom.cli.settings import Settings
@@ -53,4 +53,4 @@ def _served(agent: Agent, id: str, limits: Limits, settings: Settings) -> Served
     try:
         return Served(agent, id, limits, sources, strict=strict, memory=settings.user_memory)
     except AgentError as problem:
-        raise CannotStart(f"agent {id}: {problem}") from None
+        raise CannotStart(explained(id, problem)) from None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from greenroom.cli.assembly import assemble
 from greenroom.cli.exposure import shown
+from greenroom.cli.failures import places, start_text
 from greenroom.cli.metrics import serve_metrics
 from greenroom.cli.process import CannotStart, Ready, on_hangup
 from greenroom.cli.scenarios import Reloads
@@ -78,12 +79,13 @@ class CoreProcess:
         except StoreUnavailable as problem:
             raise CannotStart(problem.message, code=1) from None
         except AgentError as problem:
-            raise CannotStart(str(problem)) from None
+            raise CannotStart(start_text(problem)) from None
         except CannotListen as problem:
             raise CannotStart(f"grpc_port: {problem}; choose another port, or 0 for any free one") from None
         except Exception as problem:  # an author's start-up function may raise anything
-            logger.exception("starting the core failed")
-            raise CannotStart(f"the core cannot start: {type(problem).__name__}: {problem}", code=1) from None
+            if not places(problem):
+                logger.exception("starting the core failed")
+            raise CannotStart(start_text(problem), code=1) from None
 
     def _store(self) -> Store:
         try:

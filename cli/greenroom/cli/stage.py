@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from greenroom.cli.assembly import assemble
+from greenroom.cli.failures import start_text
 from greenroom.cli.process import CannotStart
 from greenroom.cli.settings import Settings
 from greenroom.core.agent import AgentError
@@ -44,10 +45,8 @@ class Stage:
             self.run(self.core.start())
         except BaseException as problem:
             self._end()
-            if isinstance(problem, AgentError):
-                raise CannotStart(str(problem)) from None
             if isinstance(problem, Exception):  # an author's start-up function may raise anything
-                raise CannotStart(f"the agent cannot start: {type(problem).__name__}: {problem}", code=1) from problem
+                raise CannotStart(start_text(problem), code=2 if isinstance(problem, AgentError) else 1) from problem
             raise
         return self
 

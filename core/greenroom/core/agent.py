@@ -18,6 +18,7 @@ import yaml
 from greenroom.core.chance import STORY_START
 from greenroom.core.overlay import Seed
 from greenroom.core.plain import well_formed
+from greenroom.core.scenario_files.yaml_reader import no_yaml
 from greenroom.core.tool_rack import ToolRack
 from greenroom.core.tool_source import ToolSource
 from greenroom.core.tools import Tool, tools_in
@@ -136,7 +137,12 @@ class Agent:
         self.rack.add(source)
 
     def reply(self, function: F) -> F:
-        """Registers the function that replies: `def`, `async def` or an async generator of text, taking the `Turn`."""
+        """Registers the function that replies: `def`, `async def` or an async generator of text, taking the `Turn`. Raises
+        `AgentError` for one that takes anything else."""
+        try:
+            inspect.signature(function).bind(None)
+        except TypeError as problem:
+            raise AgentError(f"agent {self.name}: a reply function takes a Turn and nothing else: {problem}") from None
         self._function = function
         self.form = _form_of(function)
         return function
@@ -191,7 +197,7 @@ class Agent:
         if isinstance(world, str | Path):
             world = _read_world(world, self._home)
         elif callable(world):
-            world = world()
+            world = _made(world, self.name)
         if world is not None and not isinstance(world, Mapping):
             raise AgentError(f"agent {self.name}: the world is a {type(world).__name__}, not a mapping of collections")
         return Seed(world or {})
@@ -202,9 +208,7 @@ class Agent:
             return None
         folder = _beside(self._scenarios, self._home)
         if not folder.is_dir():
-            raise AgentError(
-                f"agent {self.name}: there is no folder {self._scenarios} (looked in {self._home} and here)"
-            )
+            raise AgentError(f"agent {self.name}: there is no folder {self._scenarios} {_looked(self._home)}")
         return folder
 
     async def startup(self) -> None:
@@ -243,6 +247,18 @@ def _beside(path: str | Path, home: Path) -> Path:
     return beside if beside.exists() else Path(path)
 
 
+def _made(world: Callable[[], Any], name: str) -> Any:
+    try:
+        return world()
+    except Exception as problem:  # it is the author's
+        raise AgentError(f"agent {name}: making its world failed: {type(problem).__name__}: {problem}") from problem
+
+
+def _looked(home: Path) -> str:
+    here = Path.cwd()
+    return f"(looked in {here})" if home == here else f"(looked in {home} and in {here})"
+
+
 def _read_world(path: str | Path, home: Path) -> Any:
     file = _beside(path, home)
     try:
@@ -252,7 +268,10 @@ def _read_world(path: str | Path, home: Path) -> Any:
         # a JSON round trip gives what YAML adds (dates, keys that are numbers) the form in which tools will find it
         return json.loads(json.dumps(yaml.safe_load(text), default=str))
     except OSError as error:
-        raise AgentError(f"cannot read the world {path}: {error.strerror} (looked in {home} and here)") from None
+        raise AgentError(f"cannot read the world {path}: {error.strerror} {_looked(home)}") from None
+    except yaml.MarkedYAMLError as error:
+        line, said = no_yaml(error)
+        raise AgentError(f"{file}, line {line}, {said}") from None
     except (ValueError, yaml.YAMLError) as error:
         raise AgentError(f"{file} is not valid {'JSON' if file.suffix == '.json' else 'YAML'}: {error}") from None
 

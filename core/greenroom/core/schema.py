@@ -2,11 +2,19 @@
 
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PydanticSchemaGenerationError,
+    TypeAdapter,
+    ValidationError,
+    create_model,
+)
 from pydantic_core import to_jsonable_python
 
 _ARGUMENT = re.compile(r"^\s+(\w+)(?:\s*\([^)]*\))?:\s*(.+)$")
@@ -122,7 +130,8 @@ def describe_signature(
 
 
 def read_signature(function: Callable[..., Any]) -> Signature:
-    """Raises `TypeError` for parameters no model could fill: *args, **kwargs, positional-only, unannotated."""
+    """Raises `TypeError` for parameters no model could fill: *args, **kwargs, positional-only, unannotated, of a type that
+    JSON has no schema for."""
     name = getattr(function, "__name__", repr(function))
     hints = get_type_hints(function, include_extras=True)
     described = _argument_texts(inspect.getdoc(function) or "")
@@ -142,8 +151,24 @@ def read_signature(function: Callable[..., Any]) -> Signature:
         names.append(parameter.name)
         text = described.get(parameter.name)
         fields[f"p{len(names)}"] = (hint, Field(default, alias=parameter.name, description=text))
-    model = create_model(name, __config__=ConfigDict(extra="forbid", arbitrary_types_allowed=False), **fields)
+    try:
+        model = create_model(name, __config__=ConfigDict(extra="forbid", arbitrary_types_allowed=False), **fields)
+    except PydanticSchemaGenerationError:
+        raise TypeError(f"tool {name}: {_beyond_json(names, [hint for hint, _ in fields.values()])}") from None
     return Signature(_summary(inspect.getdoc(function) or ""), model, tuple(names), injected)
+
+
+def _beyond_json(names: Sequence[str], hints: Sequence[Any]) -> str:
+    for name, hint in zip(names, hints, strict=True):
+        try:
+            TypeAdapter(hint)
+        except PydanticSchemaGenerationError:
+            kind = hint.__qualname__ if isinstance(hint, type) else str(hint)
+            return (
+                f"parameter {name}: a {kind} cannot be given as JSON; a TypedDict, a dataclass or a pydantic model can,"
+                " and World, Turn, User and Call are filled in"
+            )
+    return "its parameters cannot be given as JSON"
 
 
 def _summary(doc: str) -> str:

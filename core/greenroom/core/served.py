@@ -160,7 +160,8 @@ def check_tools(agent: Agent) -> None:
         try:
             tool.signature.schema()
         except Exception as error:  # annotations are the author's, and pydantic has many ways to refuse one
-            raise AgentError(f"agent {agent.name}, tool {tool.name}: {error}") from error
+            said = str(error).removeprefix(f"tool {tool.name}: ")
+            raise AgentError(f"agent {agent.name}, tool {tool.name}: {said}") from error
 
 
 async def _store(scenarios: Scenarios, store: Store) -> None:

@@ -21,9 +21,18 @@ def read_document(path: Path) -> Any:
         return tomllib.loads(text) if path.suffix == ".toml" else yaml.safe_load(text)
     except OSError as problem:
         raise AgentError(f"cannot read {path}: {problem.strerror}") from None
+    except yaml.MarkedYAMLError as problem:
+        raise AgentError(f"{path} is not valid YAML: {_marked(problem)}") from None
     except (ValueError, yaml.YAMLError) as problem:
         kind = "TOML" if path.suffix == ".toml" else "YAML"
         raise AgentError(f"{path} is not valid {kind}: {problem}") from None
+
+
+def _marked(problem: yaml.MarkedYAMLError) -> str:
+    """In a line, as TOML's reader says it."""
+    said = ": ".join(filter(None, (problem.context, problem.problem)))
+    mark = problem.problem_mark or problem.context_mark
+    return said if mark is None else f"{said} (at line {mark.line + 1}, column {mark.column + 1})"
 
 
 def reader_of(kind: str, kinds: Mapping[str, str], unknown: str) -> Callable[..., Any]:
@@ -38,6 +47,7 @@ def reader_of(kind: str, kinds: Mapping[str, str], unknown: str) -> Callable[...
     return read
 
 
-def each_line_of(path: Path, problem: AgentError) -> str:
-    """The mistakes that a problem tells, each with the file it is in."""
-    return "\n".join(f"{path}: {line}" for line in str(problem).splitlines())
+def each_line_of(where: object, problem: Exception) -> str:
+    """The mistakes that a problem tells, each with where it is: a file, a field. A line that begins with a space goes on with
+    the one before it."""
+    return "\n".join(line if line.startswith(" ") else f"{where}: {line}" for line in str(problem).splitlines())

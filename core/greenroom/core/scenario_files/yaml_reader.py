@@ -57,7 +57,8 @@ def read_yaml(text: str) -> Parsed:
         if node is not None:
             parsed.data = _Walk(parsed, len(text) + _ALIASED).value(node, ())
     except yaml.MarkedYAMLError as error:
-        parsed.complaints.append((_line(error.problem_mark or error.context_mark), (), _no_yaml(error)))
+        line, said = no_yaml(error)
+        parsed.complaints.append((line, (), said))
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1 if isinstance(error.position, int) else 1
         parsed.complaints.append((line, (), f"is not valid YAML: {error.reason}"))
@@ -68,12 +69,14 @@ def read_yaml(text: str) -> Parsed:
     return parsed
 
 
-def _no_yaml(error: yaml.MarkedYAMLError) -> str:
+def no_yaml(error: yaml.MarkedYAMLError) -> tuple[int, str]:
+    """The line, counted from 1, and what is wrong there."""
+    line = _line(error.problem_mark or error.context_mark)
     if error.context and "single document" in error.context:
-        return "holds more than one document: one scenario a file"
+        return line, "holds more than one document: one scenario a file"
     if error.problem and "found character '\\t'" in error.problem:
-        return "is not valid YAML: a tab indents it; use spaces"
-    return f"is not valid YAML: {error.problem or error.context}"
+        return line, "is not valid YAML: a tab indents it; use spaces"
+    return line, f"is not valid YAML: {error.problem or error.context}"
 
 
 def _line(mark: Any) -> int:

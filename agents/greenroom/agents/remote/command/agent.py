@@ -91,6 +91,8 @@ def _program(word: str) -> str:
     found = shutil.which(word)
     if found is not None:
         return os.path.abspath(found)
+    if os.path.isdir(word):
+        raise AgentError(f"{word} is a folder; an agent is a program, or an object of a module: module:attribute")
     if not os.path.isfile(word):
         raise AgentError(f"there is no program {word}")
     raise AgentError(f"{word} cannot be run: chmod +x {word}")
