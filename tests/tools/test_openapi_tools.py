@@ -125,6 +125,8 @@ COLOURS, POINT = ["blue", "a b"], {"x": 1, "y": 2}
         ({"in": "query", "explode": False, **LIST}, COLOURS, "/x?p=blue%2Ca+b"),
         ({"in": "query", "style": "pipeDelimited", **LIST}, COLOURS, "/x?p=blue%7Ca+b"),
         ({"in": "query", "style": "deepObject", **MAP}, POINT, "/x?p%5Bx%5D=1&p%5By%5D=2"),
+        ({"in": "query", "style": "deepObject", **LIST}, COLOURS, "/x?p%5B0%5D=blue&p%5B1%5D=a+b"),
+        ({"in": "query", "style": "deepObject", **MAP}, {"a": {"b": [1]}, "c": None}, "/x?p%5Ba%5D%5Bb%5D%5B0%5D=1"),
         ({"in": "query", **MAP}, POINT, "/x?x=1&y=2"),
         ({"in": "query", "content": {"application/json": MAP}}, POINT, "/x?p=%7B%22x%22%3A+1%2C+%22y%22%3A+2%7D"),
         ({"in": "query", "schema": {"type": "boolean"}}, True, "/x?p=true"),
@@ -217,9 +219,36 @@ async def test_a_credential_that_is_missing_is_named_and_the_others_go_on(tmp_pa
         )
 
 
+async def test_who_may_come_in_without_credentials_shows_those_that_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = secured({"type": "http", "scheme": "bearer"}, responses={})
+    document["paths"]["/x"]["get"]["security"] = [{}, {"key": []}]
+    settings = {"credentials_env": {"key": "SHOP_KEY"}}
+    async with endpoint(Told({})) as served:
+        async with talking(*in_file(tmp_path, document, served.url, **settings)) as talk:
+            assert (await talk.call("x"), talk.problem()) == ({}, "")
+        monkeypatch.setenv("SHOP_KEY", SECRET)
+        async with talking(*in_file(tmp_path, document, served.url, **settings)) as talk:
+            await talk.call("x")
+    assert [asked.headers.get("authorization") for asked in served.asked] == [None, f"Bearer {SECRET}"]
+
+
+async def test_of_forms_that_a_discriminator_tells_apart_several_may_fit(tmp_path: Path) -> None:
+    pets = [{"properties": {"kind": {"type": "string"}, name: {"type": "integer"}}} for name in ("lives", "legs")]
+    pet: dict[str, Any] = {"oneOf": pets, "discriminator": {"propertyName": "kind"}}
+    document = one(method="post", requestBody={"content": {"application/json": {"schema": pet}}})
+    async with endpoint(Told({})) as served, talking(*in_file(tmp_path, document, served.url, allow=["*"])) as talk:
+        assert await talk.call("x", body={"kind": "cat", "lives": 9}) == {}
+        assert (await talk.call("x", body={"kind": 1}))[0] == "invalid_arguments"
+
+
 async def test_a_form_is_sent_as_one(tmp_path: Path) -> None:
-    schema = {"schema": {"type": "object", "properties": {"a": {"type": "array"}}}}
-    body = {"content": {"application/x-www-form-urlencoded": schema}}
+    form = {
+        "schema": {"properties": {"a": {"type": "array"}}},
+        "encoding": {"d": {"style": "deepObject", "explode": True}},
+    }
+    body = {"content": {"application/x-www-form-urlencoded": form}}
     bodies: list[bytes] = []
 
     def asked(request: Asked) -> Told:
@@ -236,8 +265,9 @@ async def test_a_form_is_sent_as_one(tmp_path: Path) -> None:
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     document = one(method="post", requestBody=body)
     async with server, talking(*in_file(tmp_path, document, url, allow=["*"])) as talk:
-        assert await talk.call("x", body={"a": ["b", "c d"], "e": 1}) is None
-    assert bodies == [b"a=b&a=c+d&e=1"]
+        assert await talk.call("x", body={"a": ["b", "c d"], "e": 1, "d": {"f": 2}, "g": {"h": 3}}) is None
+        assert await talk.call("x", body="a=b") == ["invalid_arguments", "body: a form wants an object"]
+    assert bodies == [b"a=b&a=c+d&e=1&d%5Bf%5D=2&g=%7B%22h%22%3A+3%7D"]
 
 
 BROKEN = [
@@ -322,9 +352,9 @@ async def test_two_documents_with_the_same_names_get_along_by_prefix(tmp_path: P
         (
             {"swagger": "2.0"},
             {},
-            "openapi.shop.document: {path}: no OpenAPI document 3.0 or 3.1: it does not say its version",
+            "openapi.shop.document: {path}: no OpenAPI document 3.0 to 3.2: its version is '2.0'",
         ),
-        ("[", {}, "openapi.shop.document: {path}: no OpenAPI document 3.0 or 3.1"),
+        ("[", {}, "openapi.shop.document: {path}: no OpenAPI document 3.0 to 3.2: it does not say its version"),
         (None, {"document": "nowhere.json"}, "openapi.shop.document: cannot read {folder}/nowhere.json: No such file"),
         (None, {"document": "https://u:p@x/y"}, "openapi.shop.document: 'x/y' is no URL"),
         (

@@ -1,4 +1,4 @@
-"""An OpenAPI document, 3.0 or 3.1: read, and its references followed."""
+"""An OpenAPI document, 3.0 to 3.2: read, and its references followed."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -21,10 +21,10 @@ class Document:
     """Raises `AgentError` for what is none."""
 
     def __init__(self, data: Any) -> None:
-        version = data.get("openapi") if isinstance(data, dict) else None
-        if not isinstance(version, str) or not version.startswith(("3.0", "3.1")):
+        version = data.get("openapi", data.get("swagger")) if isinstance(data, dict) else None
+        if not isinstance(version, str) or not version.startswith(("3.0", "3.1", "3.2")):
             found = f"its version is {version!r}" if version else "it does not say its version"
-            raise AgentError(f"no OpenAPI document 3.0 or 3.1: {found}")
+            raise AgentError(f"no OpenAPI document 3.0 to 3.2: {found}")
         self._data = data
         self.is_3_0 = version.startswith("3.0")
 

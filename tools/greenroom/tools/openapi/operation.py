@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from greenroom.sdk import AgentError
+from greenroom.sdk import AgentError, ToolError
 from greenroom.tools.http.server import Request
 from greenroom.tools.http.url import UrlTemplate, encoded, pairs
 from greenroom.tools.openapi.document import Document, Unusable
@@ -29,6 +29,20 @@ class Body:
 
     argument: str
     kind: str
+    styled: Mapping[str, Parameter]
+    """The fields of a form that are not written as all others are."""
+
+    def content(self, value: Any) -> bytes:
+        """Raises `ToolError` for what has no place in a form."""
+        if self.kind != _FORM:
+            return json.dumps(value, ensure_ascii=False).encode(errors="replace")
+        if not isinstance(value, dict):
+            raise ToolError(f"{self.argument}: a form wants an object", code="invalid_arguments")
+        fields: list[tuple[str, str]] = []
+        for name, item in value.items():
+            styled = self.styled.get(name)
+            fields.extend(pairs({name: item}) if styled is None else styled.in_query(item))
+        return urlencode(fields, errors="replace").encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +74,7 @@ class Operation:
         if self.body is None or self.body.argument not in arguments:
             return request
         request.headers["content-type"] = self.body.kind
-        return request.sending(_content(self.body.kind, arguments[self.body.argument]))
-
-
-def _content(kind: str, value: Any) -> bytes:
-    if kind == _FORM:
-        return urlencode(pairs(value), errors="replace").encode()
-    return json.dumps(value, ensure_ascii=False).encode(errors="replace")
+        return request.sending(self.body.content(arguments[self.body.argument]))
 
 
 class _Reading:
@@ -112,7 +120,15 @@ class _Reading:
         argument = self._free("body", "request")
         is_required = body.get("required") is True
         self._property(argument, kinds[kind].get("schema"), body.get("description"), is_required=is_required)
-        return Body(argument, "application/json" if plain[kind] == "*/*" else plain[kind])
+        return Body(
+            argument,
+            "application/json" if plain[kind] == "*/*" else plain[kind],
+            {
+                name: Parameter.read(name, {"in": "query", "name": name, **written})
+                for name, written in (kinds[kind].get("encoding") or {}).items()
+                if "style" in written
+            },
+        )
 
     def parameters(self) -> Parameters:
         schema: dict[str, Any] = {"type": "object", "properties": self.properties, "additionalProperties": False}

@@ -1,7 +1,7 @@
 """Where an operation's arguments go in its request, in the styles that OpenAPI has for them."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -53,8 +53,8 @@ class Parameter:
         if value is None:
             return []
         if not self.is_json:
-            if isinstance(value, dict) and self.style == "deepObject":
-                return [(f"{self.name}[{key}]", plain_text(item)) for key, item in value.items() if item is not None]
+            if self.style == "deepObject":
+                return list(_deep(self.name, value))
             if isinstance(value, list) and self.explode:
                 return [(self.name, plain_text(item)) for item in value]
             if isinstance(value, dict) and self.explode:
@@ -76,3 +76,12 @@ class Parameter:
         if value is None:
             raise ToolError(f"{self.argument}: null has no place there", code="invalid_arguments")
         return written(value)
+
+
+def _deep(name: str, value: Any) -> Iterator[tuple[str, str]]:
+    """OpenAPI has it for an object of single values; lists and objects in it are as servers that take it have them."""
+    if isinstance(value, dict | list):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _deep(f"{name}[{key}]", item)
+    elif value is not None:
+        yield name, plain_text(value)

@@ -34,7 +34,10 @@ class Definitions:
             if key in _BY_NAME and isinstance(value, dict):
                 made[key] = {name: self.translated(one) for name, one in value.items()}
             elif key in _LISTS and isinstance(value, list):
-                made[key] = [self.translated(one) for one in value]
+                # where a discriminator says which one is meant, the others may fit as well
+                made["anyOf" if key == "oneOf" and "discriminator" in schema else key] = list(
+                    map(self.translated, value)
+                )
             elif key in _SINGLE:
                 made[key] = self.translated(value)
             elif key not in _NOT_JSON_SCHEMA and not key.startswith("x-"):

@@ -26,9 +26,10 @@ class Keys:
 
     def admitting(self, operation: Mapping[str, Any]) -> list[Credential] | Missing:
         """Those of the first of the operation's alternatives for which there are all; what the first one misses, if there is
-        no such alternative."""
+        no such alternative. To be let in without any is the last of them."""
         wanted = operation.get("security", self._document.part("security"))
         alternatives = [one for one in wanted if isinstance(one, dict)] if isinstance(wanted, list) else []
+        alternatives.sort(key=bool, reverse=True)
         missing: Missing | None = None
         for alternative in alternatives:
             found = [self._credential(name) for name in alternative]
