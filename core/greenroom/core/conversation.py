@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, overload
 
+from greenroom.core.plain import any_json
 from greenroom.core.records import Message, ToolCallRecord, TurnRecord
 from greenroom.core.transcript import Exchange, said_once, spoken
 
@@ -95,7 +96,7 @@ def is_stored(past: Sequence[Exchange], turns: Sequence[TurnRecord | None]) -> b
 
 def _tool_messages(turn: TurnRecord) -> Iterator[Message]:
     if turn.tool_calls:
-        yield Message("assistant", None, tool_calls_json=json.dumps([_call(call) for call in turn.tool_calls]))
+        yield Message("assistant", None, tool_calls_json=any_json([_call(call) for call in turn.tool_calls]))
         for call in turn.tool_calls:
             yield Message("tool", call.result_json, tool_call_id=call.id)
 

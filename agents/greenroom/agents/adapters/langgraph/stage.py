@@ -115,6 +115,8 @@ class Run:
         self._speech = Speech(turn)
         self._known: set[Any] = set()
         """The ids of messages that are not to be told (again)."""
+        self._states: list[Any] = []
+        """The graph's states since that was last asked: their messages are known, too."""
         self._numbers = itertools.count()
         self._speaks_in_messages = self._says_messages()
         own = self._graph.checkpointer
@@ -149,7 +151,7 @@ class Run:
             elif not path:
                 values = data
                 interrupts = data.get("__interrupt__", ()) if isinstance(data, dict) else ()
-                self._known.update(one.id for one in _messages_in(data))
+                self._states.append(data)
         await self._asked_models()
         if interrupts:
             await self._speech.whole("interrupt", self._agent.question(list(interrupts)))
@@ -207,9 +209,17 @@ class Run:
             if node.startswith("__") or not self._hears((*path, node)):
                 continue
             for message in _messages_in(added):
-                if isinstance(message, AIMessage) and (message.id is None or message.id not in self._known):
+                if isinstance(message, AIMessage) and self._is_new(message.id):
                     self._known.add(message.id)
                     await self._speech.whole(message.id or f"message {next(self._numbers)}", message.text)
+
+    def _is_new(self, message_id: str | None) -> bool:
+        if message_id is None:
+            return True
+        if message_id not in self._known:
+            self._known.update(one.id for state in self._states for one in _messages_in(state))
+            self._states.clear()
+        return message_id not in self._known
 
     async def _asked_models(self) -> None:
         """What models have said, also where it does not go into the state as a message."""
@@ -278,7 +288,9 @@ def _message(message: Message, number: str) -> BaseMessage:
         return HumanMessage(**said)
     if message.role == "tool":
         return ToolMessage(**said, tool_call_id=message.tool_call_id)
-    return AIMessage(**said, tool_calls=[_call(call) for call in json.loads(message.tool_calls_json or "[]")])
+    if message.tool_calls_json:
+        said["tool_calls"] = [_call(call) for call in json.loads(message.tool_calls_json)]
+    return AIMessage(**said)
 
 
 def _call(call: dict[str, Any]) -> dict[str, Any]:

@@ -153,31 +153,33 @@ def _failure(error: Exception) -> AgentUnavailable | ConversationTooLong | None:
 def _dumped(messages: list[Any]) -> list[dict[str, Any]]:
     """Messages as JSON, without the instructions of their turn: each turn has its own."""
     dumped: list[dict[str, Any]] = ModelMessagesTypeAdapter.dump_python(messages, mode="json")
-    for message, told in zip(messages, dumped, strict=True):
-        told.pop("instructions", None)
-        for part, one in zip(message.parts, told["parts"], strict=True):
-            _shorten(one, type(part))
-        if "usage" in told:
-            _shorten(told["usage"], type(message.usage))
-        _shorten(told, type(message))
-    return dumped
+    return [_told(message, told) for message, told in zip(messages, dumped, strict=True)]
 
 
-def _shorten(told: dict[str, Any], of: type) -> None:
-    """Leaves out what is there by default, which is more than half."""
-    for name, default in _defaults(of):
-        if told.get(name, ...) == default:
-            del told[name]
+def _told(message: Any, told: dict[str, Any]) -> dict[str, Any]:
+    short = _shortened(told, type(message))
+    short.pop("instructions", None)
+    parts = zip(told["parts"], message.parts, strict=True)
+    short["parts"] = [_shortened(one, type(part)) for one, part in parts]
+    if "usage" in short:
+        short["usage"] = _shortened(short["usage"], type(message.usage))
+    return short
+
+
+def _shortened(told: dict[str, Any], of: type) -> dict[str, Any]:
+    """Without what is there by default, which is more than half."""
+    default = _defaults(of).get
+    return {name: value for name, value in told.items() if value != default(name, MISSING)}
 
 
 @cache
-def _defaults(of: type) -> list[tuple[str, Any]]:
+def _defaults(of: type) -> dict[str, Any]:
     """What says which class it is stays."""
-    return [
-        (field.name, field.default)
+    return {
+        field.name: field.default
         for field in fields(of)
         if field.default is not MISSING and field.name not in ("kind", "part_kind")
-    ]
+    }
 
 
 def _text(output: Any) -> str:
