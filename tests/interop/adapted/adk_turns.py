@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncGenerator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,6 +26,7 @@ from played import (
     users,
 )
 from pydantic import TypeAdapter
+from replayed import FAILING, LIVE, PLAIN, TOOLS, asked_for, names_of, ran, sees_tools_replayed
 
 from greenroom.agents.adapters import adapt, current_turn
 from greenroom.agents.adapters.adk import AdkAgent
@@ -243,3 +245,46 @@ async def test_a_workflow_is_served() -> None:
 
 async def test_parallel_sessions_do_not_see_each_other() -> None:
     await sees_each_session_apart(served())
+
+
+class Caller(FakeModel):
+    """Calls the tool that the user names, with the word behind it."""
+
+    def _parts(self, request: LlmRequest) -> list[types.Part]:
+        said = (request.contents[-1].parts or [])[-1].text
+        if not said:
+            return super()._parts(request)
+        name, city = asked_for(said)
+        return [types.Part(function_call=types.FunctionCall(name=name, args={"city": city}))]
+
+
+def in_context(city: str, tool_context: ToolContext) -> str:
+    """Takes part in the run."""
+    ran.append("in_context")
+    tool_context.state["city"] = city
+    return city
+
+
+async def test_tools_that_take_their_arguments_alone_are_replayed(tmp_path: Path) -> None:
+    seen: list[Any] = []
+
+    def told(tool: Any, args: Any, tool_context: Any, error: Exception) -> dict[str, Any]:
+        seen.append(repr(error))
+        return {"failed": repr(error)}
+
+    def after(tool: Any, args: Any, tool_context: Any, tool_response: Any) -> None:
+        seen.append((tool.name, tool_response))
+
+    def agent() -> AdkAgent:
+        tools = [*TOOLS, in_context, FunctionTool(confirmed, require_confirmation=lambda city: False)]
+        callbacks: dict[str, Any] = {"on_tool_error_callback": told, "after_tool_callback": after}
+        return AdkAgent(LlmAgent(name="shop", model=Caller(), tools=tools, **callbacks))
+
+    live = ("in_context", "confirmed", "fails_by_its_own")
+    await sees_tools_replayed(agent, tmp_path, names_of(PLAIN, FAILING), (*names_of(LIVE), *live), seen)
+
+
+def confirmed(city: str) -> str:
+    """Is confirmed."""
+    ran.append("confirmed")
+    return city

@@ -3,6 +3,7 @@
 import copy
 import json
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +19,8 @@ from agno.tools import tool as agno_tool
 from agno_model import FakeModel, call
 from observed import Observed, assistant, calls, scripted, side_by_side, user
 from pydantic import BaseModel
+from replayed import FAILING, LIVE, PLAIN, asked_for, fails_by_its_own, names_of, ran, sees_tools_replayed
+from replayed import TOOLS as CITY_TOOLS
 
 from greenroom.agents.adapters import adapt, current_turn
 from greenroom.agents.adapters.agno import AgnoAgent
@@ -87,6 +90,7 @@ async def test_agents_and_teams_are_recognised_and_their_tools_are_listed() -> N
         assert [tool.name for tool in agent.tools] == ["look_up", "cancel", "remember"]
         [parameter] = agent.tools[0].signature.schema()["properties"].values()
         assert "The order's number." in parameter["description"]
+        assert list(agent.tools[1].signature.schema()["properties"]) == ["order_id"]
         assert list(agent.tools[2].signature.schema()["properties"]) == ["note"]
 
 
@@ -314,3 +318,44 @@ async def test_a_factory_makes_the_agent_for_each_turn_and_dependencies_are_made
     assert len(made_so_far) == 2
     with pytest.raises(AgentError, match=r"run takes .*, not session_id"):
         AgnoAgent(make, factory=True, run={"session_id": "x"})
+
+
+def in_context(run_context: RunContext, city: str) -> str:
+    """Takes part in the run."""
+    ran.append("in_context")
+    assert run_context.session_state is not None
+    run_context.session_state["city"] = city
+    return city
+
+
+def caller(messages: list[Message]) -> list[Any]:
+    last = messages[-1]
+    if last.role == "tool":
+        return [f"It says: {last.content}"]
+    name, city = asked_for(str(last.content))
+    return [call(name, city=city)]
+
+
+@pytest.mark.parametrize("hooked", [False, True])
+async def test_tools_that_take_their_arguments_alone_are_replayed(tmp_path: Path, hooked: bool) -> None:
+    """agno looks at the text of a failure alone, its author's hooks perhaps at more."""
+    seen: list[Any] = []
+
+    async def note(function_name: str, function_call: Any, arguments: dict[str, Any]) -> Any:
+        try:
+            seen.append(await function_call(**arguments))
+        except Exception as error:
+            seen.append(repr(error))
+            raise
+        return seen[-1]
+
+    def agent() -> AgnoAgent:
+        tools = [*CITY_TOOLS[1:], Toolkit(name="kit", tools=[CITY_TOOLS[0]]), in_context]
+        return AgnoAgent(
+            Agent(name="desk", model=FakeModel(caller), tools=tools, tool_hooks=[note] if hooked else None)
+        )
+
+    own = names_of([fails_by_its_own])
+    replayed = (*names_of(PLAIN, FAILING), *(() if hooked else own))
+    live = (*names_of(LIVE), "in_context", *(own if hooked else ()))
+    await sees_tools_replayed(agent, tmp_path, replayed, live, seen)

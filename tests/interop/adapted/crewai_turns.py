@@ -5,10 +5,13 @@ import json
 import os
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 from crewai import Agent, Crew, Process, Task
+from crewai.events import crewai_event_bus
+from crewai.events.types.tool_usage_events import ToolUsageErrorEvent, ToolUsageFinishedEvent
 from crewai.flow.flow import FlowState
 from crewai.tools import BaseTool
 from crewai.tools import tool as crewai_tool
@@ -16,6 +19,8 @@ from crewai_model import FakeModel, call
 from observed import Observed, assistant, calls, scripted, side_by_side, user
 from played import Played
 from pydantic import BaseModel
+from replayed import FAILING, LIVE, PLAIN, asked_for, fails_by_its_own, names_of, ran, sees_tools_replayed
+from replayed import TOOLS as CITY_TOOLS
 
 from greenroom.agents.adapters import adapt, current_turn
 from greenroom.agents.adapters.crewai import CrewAIAgent
@@ -322,3 +327,41 @@ async def test_a_run_that_nobody_waits_for_any_more_ends_before_its_next_tool() 
     await asyncio.to_thread(run.join, 30)
     assert not run.is_alive()
     assert (threads, len(model.asked)) == ([], 1)
+
+
+def caller(messages: Sequence[Any]) -> list[Any]:
+    asked = max(number for number, one in enumerate(messages) if "Current Task: " in str(one["content"]))
+    result = next((one for one in messages[asked:] if one["role"] == "tool"), None)
+    if result is not None:
+        return [f"It says: {result['content']}"]
+    name, city = asked_for(str(messages[asked]["content"]).partition("Current Task: ")[2].splitlines()[0])
+    return [call(name, city=city)]
+
+
+@crewai_tool
+def asks_a_model(city: str) -> str:
+    """Has a model asked, whose tokens count."""
+    ran.append("asks_a_model")
+    return str(FakeModel(lambda messages: ["Yes."]).call(city))
+
+
+async def test_tools_are_replayed(tmp_path: Path) -> None:
+    seen: list[Any] = []
+
+    def agent() -> CrewAIAgent:
+        tools = [*(crewai_tool(one) for one in CITY_TOOLS), asks_a_model]
+        one = shop(FakeModel(caller), tools=tools)
+        return CrewAIAgent(Crew(name="shop", agents=[one], tasks=[task(one)]))
+
+    with crewai_event_bus.scoped_handlers():
+
+        @crewai_event_bus.on(ToolUsageErrorEvent)
+        def failed(source: Any, event: Any) -> None:
+            seen.append((event.tool_name, type(event.error).__name__, str(event.error)))
+
+        @crewai_event_bus.on(ToolUsageFinishedEvent)
+        def finished(source: Any, event: Any) -> None:
+            seen.append((event.tool_name, event.output))
+
+        replayed = names_of(PLAIN, FAILING, [fails_by_its_own])
+        await sees_tools_replayed(agent, tmp_path, replayed, (*names_of(LIVE), "asks_a_model"), seen)

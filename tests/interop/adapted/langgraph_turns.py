@@ -3,19 +3,22 @@
 import asyncio
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
 import pytest
 from langchain.agents import create_agent
 from langchain.agents.middleware import wrap_tool_call
+from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
-from langchain_core.tools import tool
+from langchain_core.tools import BaseTool, ToolException, tool
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.config import get_store
 from langgraph.func import entrypoint
 from langgraph.graph import END, START, MessagesState, StateGraph
-from langgraph.prebuilt import ToolNode
+from langgraph.prebuilt import InjectedState, ToolNode
 from langgraph.store.base import BaseStore
 from langgraph.store.memory import InMemoryStore
 from langgraph.types import interrupt
@@ -29,6 +32,7 @@ from played import (
     sees_the_conversation_before_once,
     sees_the_scenarios_tools,
 )
+from replayed import FAILING, PLAIN, TOOLS, asked_for, fails_by_its_own, names_of, ran, sees_tools_replayed
 
 from greenroom.agents.adapters import adapt, current_turn
 from greenroom.agents.adapters.langgraph import LangGraphAgent, Shape
@@ -389,3 +393,110 @@ async def test_a_factory_makes_a_graph_for_each_turn() -> None:
 @pytest.mark.parametrize("memory", [False, True])
 async def test_parallel_sessions_do_not_see_each_other(memory: bool) -> None:
     await sees_each_session_apart(served(shop(checkpointer=InMemorySaver() if memory else None)))
+
+
+@tool
+def in_context(city: str, state: Annotated[dict[str, Any], InjectedState]) -> str:
+    """Takes part in the run."""
+    ran.append("in_context")
+    return f"{city} {len(state['messages'])}"
+
+
+@tool
+def stores(city: str) -> str:
+    """Puts something into the graph's store."""
+    ran.append("stores")
+    get_store().put(("cities",), city, {"seen": True})
+    return city
+
+
+@tool
+def asks_a_model(city: str) -> str:
+    """Has a model asked, whose tokens count."""
+    ran.append("asks_a_model")
+    return FakeModel().invoke(city).text
+
+
+@tool
+def known(city: str) -> str:
+    """Is called by another tool."""
+    return f"{city} is known"
+
+
+@tool
+def asks_a_tool(city: str) -> str:
+    """Has another tool called."""
+    ran.append("asks_a_tool")
+    return str(known.invoke({"city": city}))
+
+
+@tool
+def formatted(city: str) -> str:
+    """Gives JSON in a form of its own."""
+    ran.append("formatted")
+    return json.dumps({"city": city}, indent=1)
+
+
+@tool
+def refuses(city: str) -> str:
+    """Says that it cannot, which is a message."""
+    ran.append("refuses")
+    raise ToolException(f"not {city}")
+
+
+class Finder(BaseTool):
+    """Written as a class, as LangChain's own tools are."""
+
+    name: str = "finder"
+    description: str = "Finds."
+
+    def _run(self, city: str, run_manager: Any = None) -> dict[str, str]:
+        ran.append("finder")
+        return {"found": city}
+
+
+def as_tools(functions: Any) -> list[Any]:
+    return [tool(one) for one in functions]
+
+
+class Calls(BaseCallbackHandler):
+    """Hears what LangChain tells of tools."""
+
+    def __init__(self) -> None:
+        self.seen: list[Any] = []
+
+    def on_tool_start(self, serialized: Any, input_str: str, **kwargs: Any) -> None:
+        self.seen.append(("start", (serialized or {}).get("name"), input_str))
+
+    def on_tool_end(self, output: Any, **kwargs: Any) -> None:
+        self.seen.append(("end", repr(output)))
+
+    def on_tool_error(self, error: BaseException, **kwargs: Any) -> None:
+        self.seen.append(("error", repr(error)))
+
+
+def call_city(state: MessagesState) -> dict[str, Any]:
+    last = state["messages"][-1]
+    if isinstance(last, ToolMessage):
+        return {"messages": [AIMessage(f"It says: {last.content!r}")]}
+    name, city = asked_for(last.text)
+    return {"messages": [AIMessage("", tool_calls=[{"name": name, "args": {"city": city}, "id": "c1"}])]}
+
+
+async def test_tools_that_take_their_arguments_alone_are_replayed(tmp_path: Path) -> None:
+    heard = Calls()
+    refuses.handle_tool_error = True
+    more = [in_context, stores, asks_a_model, asks_a_tool, formatted, refuses, Finder()]
+
+    def agent() -> LangGraphAgent:
+        tools = [*as_tools(TOOLS), *more]
+        built = StateGraph(MessagesState).add_node("model", call_city)
+        built.add_node("tools", ToolNode(tools, handle_tool_errors=True)).add_edge(START, "model")
+        built.add_conditional_edges("model", lambda state: "tools" if state["messages"][-1].tool_calls else END)
+        graph = built.add_edge("tools", "model").compile(store=InMemoryStore())
+        return LangGraphAgent(graph.with_config(callbacks=[heard]))
+
+    live = (in_context, stores, asks_a_model, asks_a_tool, formatted)
+    replayed = (*names_of(PLAIN, FAILING), "gives_an_object", "refuses", "finder")
+    kept_live = ("with_the_turn", *names_of([fails_by_its_own]), *(one.name for one in live))
+    await sees_tools_replayed(agent, tmp_path, replayed, kept_live, heard.seen)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncGenerator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,6 +29,7 @@ from played import (
     streamed,
     users,
 )
+from replayed import FAILING, LIVE, PLAIN, TOOLS, asked_for, fails_by_its_own, names_of, ran, sees_tools_replayed
 
 from greenroom.agents.adapters import adapt, current_turn
 from greenroom.agents.adapters.llama_index import LlamaIndexAgent
@@ -239,3 +241,45 @@ async def test_agents_hand_off_to_each_other_and_the_next_turn_goes_on_with_the_
 
 async def test_parallel_sessions_do_not_see_each_other() -> None:
     await sees_each_session_apart(served())
+
+
+class Caller(FakeModel):
+    """Calls the tool that the user names, with the word behind it."""
+
+    def _answer(self, messages: Sequence[ChatMessage], tools: Sequence[Any]) -> ChatMessage:
+        if messages[-1].role == "tool":
+            return super()._answer(messages, tools)
+        name, city = asked_for(messages[-1].content or "")
+        call = {"name": name, "args": {"city": city}, "id": "c1"}
+        return ChatMessage(role="assistant", content="", additional_kwargs={"calls": [call]})
+
+
+async def in_context(ctx: Context, city: str) -> str:
+    """Takes part in the run."""
+    ran.append("in_context")
+    await ctx.store.set("city", city)
+    return city
+
+
+def called_back(city: str) -> str:
+    """Has what it gives changed."""
+    ran.append("called_back")
+    return city
+
+
+@pytest.mark.parametrize("workflow", [False, True])
+async def test_tools_that_take_their_arguments_alone_are_replayed(tmp_path: Path, workflow: bool) -> None:
+    seen: list[Any] = []
+
+    class Noting(FunctionAgent):
+        async def handle_tool_call_results(self, ctx: Context, results: Any, memory: Any) -> None:
+            seen.extend((one.tool_name, one.tool_output.model_dump(), one.return_direct) for one in results)
+            await super().handle_tool_call_results(ctx, results, memory)
+
+    def agent() -> LlamaIndexAgent:
+        back = FunctionTool.from_defaults(fn=called_back, callback=lambda raw: f"<{raw}>")
+        one = Noting(name="shop", description="A shop.", llm=Caller(), tools=[*TOOLS, in_context, back])
+        return LlamaIndexAgent(AgentWorkflow(agents=[one]) if workflow else one)
+
+    replayed = names_of(PLAIN, FAILING, [fails_by_its_own])
+    await sees_tools_replayed(agent, tmp_path, replayed, (*names_of(LIVE), "in_context", "called_back"), seen)

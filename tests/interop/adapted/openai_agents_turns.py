@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from agents import (
     Agent,
     GuardrailFunctionOutput,
     RunContextWrapper,
+    RunHooks,
     WebSearchTool,
     function_tool,
     handoff,
@@ -24,6 +26,8 @@ from openai import APIConnectionError
 from openai.types.responses import ResponseFunctionWebSearch
 from openai_agents_model import FakeModel, Item, call, last_user, text
 from pydantic import BaseModel
+from replayed import FAILING, LIVE, PLAIN, asked_for, fails_by_its_own, names_of, ran, sees_tools_replayed
+from replayed import TOOLS as CITY_TOOLS
 
 from greenroom.agents.adapters import adapt, current_turn
 from greenroom.agents.adapters.openai_agents import OpenAIAgentsAgent
@@ -347,3 +351,39 @@ async def test_a_tool_that_waits_for_an_approval_fails_the_turn() -> None:
     careful.name = "look_up"
     with pytest.raises(AgentFailed):
         await play(OpenAIAgentsAgent(Agent("desk", model=FakeModel(desk), tools=[careful])), ["look up 7"])
+
+
+def in_context(context: RunContextWrapper[Any], city: str) -> str:
+    """Takes part in the run."""
+    ran.append("in_context")
+    return f"{city} {context.usage.requests}"
+
+
+def caller(system: str, items: list[Item]) -> list[Any]:
+    if items[-1].get("type") == "function_call_output":
+        return [text(f"It says: {items[-1]['output']}")]
+    name, city = asked_for(last_user(items))
+    return [call(name, json.dumps({"city": city}))]
+
+
+@pytest.mark.parametrize("explained", [False, True])
+async def test_tools_that_take_their_arguments_alone_are_replayed(tmp_path: Path, explained: bool) -> None:
+    """The SDK looks at nothing of a failure but that it is one, its author's function perhaps at more."""
+    seen: list[Any] = []
+
+    class Hooks(RunHooks[Any]):
+        async def on_tool_end(self, context: Any, agent: Any, tool: Any, result: Any) -> None:
+            seen.append((tool.name, result))
+
+    def explain(context: Any, error: Exception) -> str:
+        return repr(error)
+
+    def agent() -> OpenAIAgentsAgent:
+        told: dict[str, Any] = {"failure_error_function": explain} if explained else {}
+        tools = [function_tool(one, strict_mode=False, **told) for one in (*CITY_TOOLS, in_context)]
+        return OpenAIAgentsAgent(Agent("desk", model=FakeModel(caller), tools=[*tools]), run={"hooks": Hooks()})
+
+    own = names_of([fails_by_its_own])
+    replayed = (*names_of(PLAIN, FAILING), *(() if explained else own))
+    live = (*names_of(LIVE), "in_context", *(own if explained else ()))
+    await sees_tools_replayed(agent, tmp_path, replayed, live, seen)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterable, AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from pydantic import BaseModel
 from pydantic_ai import Agent, FunctionToolset, ModelRetry, RunContext
 from pydantic_ai.agent import WrapperAgent
 from pydantic_ai.exceptions import FallbackExceptionGroup, ModelHTTPError
+from pydantic_ai.exceptions import ToolFailed as FailedForModel
 from pydantic_ai.messages import (
     AgentStreamEvent,
     ModelMessage,
@@ -21,6 +23,8 @@ from pydantic_ai.messages import (
     UserPromptPart,
 )
 from pydantic_ai.models.function import AgentInfo, DeltaToolCall, FunctionModel
+from replayed import LIVE, PLAIN, asked_for, names_of, ran, sees_tools_replayed
+from replayed import TOOLS as CITY_TOOLS
 
 from greenroom.agents.adapters import adapt, current_turn
 from greenroom.agents.adapters.pydantic_ai import PydanticAIAgent
@@ -292,3 +296,45 @@ async def test_a_factory_makes_the_agent_for_each_turn() -> None:
     assert len(made) == 3
     with pytest.raises(AgentError, match=r"run takes .*, not message_history"):
         PydanticAIAgent(make, factory=True, run={"message_history": []})
+
+
+def in_context(context: RunContext[None], city: str) -> str:
+    """Takes part in the run."""
+    ran.append("in_context")
+    return f"{city} {context.run_step}"
+
+
+def retries(city: str) -> str:
+    """Has the model try again."""
+    ran.append("retries")
+    raise ModelRetry(f"not {city}")
+
+
+def gives_up(city: str) -> str:
+    """Says that it cannot."""
+    ran.append("gives_up")
+    raise FailedForModel(f"no {city}")
+
+
+def caller(messages: list[ModelMessage]) -> list[Delta]:
+    last = messages[-1].parts[-1]
+    if isinstance(last, ToolReturnPart) or last.part_kind == "retry-prompt":
+        return [f"It says: {last.model_response_str() if isinstance(last, ToolReturnPart) else last.model_response()}"]
+    name, city = asked_for(said(messages)[-1])
+    return [{0: DeltaToolCall(name, json.dumps({"city": city}), tool_call_id="c1")}]
+
+
+async def test_tools_that_take_their_arguments_alone_are_replayed(tmp_path: Path) -> None:
+    seen: list[Any] = []
+
+    async def note(context: RunContext[None], events: AsyncIterable[AgentStreamEvent]) -> None:
+        seen.extend([event.part.content async for event in events if event.event_kind == "function_tool_result"])
+
+    class Noting(WrapperAgent[None, str]):
+        event_stream_handler = property(lambda self: note)
+
+    def agent() -> PydanticAIAgent:
+        return PydanticAIAgent(Noting(Agent(Asked(caller).model, tools=[*CITY_TOOLS, in_context, retries, gives_up])))
+
+    live = (*names_of(LIVE), "in_context")
+    await sees_tools_replayed(agent, tmp_path, (*names_of(PLAIN), "retries", "gives_up"), live, seen)

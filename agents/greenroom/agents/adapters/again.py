@@ -30,8 +30,12 @@ class Again:
         """What the framework gets for a recorded result."""
         return result
 
+    async def failed(self, failure: Exception) -> Exception:
+        """What the framework gets for a recorded failure."""
+        return failure
+
     def failure(self, name: str, text: str) -> Exception | None:
-        """What is raised for a recorded failure; None where nothing is known that it could have been."""
+        """A failure as it was; None where nothing is known that it could have been."""
         kind = self._errors.get(name) or getattr(builtins, name, None)
         if not isinstance(kind, type) or not issubclass(kind, Exception) or kind is TimeoutError:
             return None

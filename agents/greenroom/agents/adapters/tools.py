@@ -132,7 +132,8 @@ async def run_in_turn(
         result = await turn.call(tool, **arguments)
     except ToolFailed as failed:
         if running.is_replayed:
-            failed.__cause__ = again.failure(failed.type, failed.message) or failed.__cause__
+            failure = again.failure(failed.type, failed.message)
+            failed.__cause__ = failed.__cause__ if failure is None else await again.failed(failure)
         raise
     finally:
         _running.reset(token)

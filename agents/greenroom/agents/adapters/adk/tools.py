@@ -6,9 +6,10 @@ from functools import partial
 from typing import Any
 
 from google.adk.errors.tool_execution_error import ToolExecutionError
-from google.adk.tools import BaseTool, FunctionTool
+from google.adk.tools import BaseTool, FunctionTool, LongRunningFunctionTool
 from google.adk.tools.base_toolset import BaseToolset
 
+from greenroom.agents.adapters.again import takes_only
 from greenroom.agents.adapters.tools import Scripted, current_turn, framework_tool, run_in_turn
 from greenroom.sdk import Tool, ToolError, ToolFailed
 
@@ -48,7 +49,15 @@ def described(tool: Any) -> Tool[..., Any]:
     async def alone(arguments: dict[str, Any]) -> Any:
         return await tool.run_async(args=arguments, tool_context=None)
 
-    return framework_tool(tool.name, alone, description=tool.description or "", parameters=_schema(tool))
+    schema = _schema(tool)
+    is_plain = _is_plain(tool, schema)
+    return framework_tool(tool.name, alone, description=tool.description or "", parameters=schema, replayable=is_plain)
+
+
+def _is_plain(tool: Any, schema: dict[str, Any]) -> bool:
+    """Whether it is a function that takes its arguments alone, and nobody has to confirm them."""
+    is_function = type(tool) in (FunctionTool, LongRunningFunctionTool) and not tool._require_confirmation
+    return is_function and takes_only(tool.func, schema["properties"])
 
 
 def in_turn(tool: Any) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 from agno.tools import Toolkit
 from agno.tools.function import Function
 
+from greenroom.agents.adapters.again import Again, ByName, takes_only
 from greenroom.agents.adapters.tools import Scripted, current_turn, framework_tool, run_in_turn
 from greenroom.sdk import AgentError, Tool, ToolError, ToolFailed
 
@@ -22,7 +23,10 @@ class KnownTools:
         self._known: dict[str, Tool[..., Any]] = {}
         self._blocking: set[str] = set()
         """Plain functions, which must not run on the event loop."""
+        self._again: Again = ByName("agno")
         for one in _everybody(agent):
+            if one.tool_hooks:  # they see a tool's failure itself, of which agno looks at the text alone
+                self._again = Again()
             for function in _functions(one.tools):
                 if function.tool_hooks and not one.tool_hooks:
                     raise AgentError(f"tool {function.name} has tool_hooks of its own: give them to its agent")
@@ -51,7 +55,7 @@ class KnownTools:
             return await function_call(**arguments)
 
         try:
-            value = await run_in_turn(current_turn(), tool, arguments, run)
+            value = await run_in_turn(current_turn(), tool, arguments, run, again=self._again)
         except ToolFailed as failed:
             cause = failed.__cause__
             # what agno then tells the model is the error's text
@@ -69,8 +73,13 @@ class KnownTools:
                 return await asyncio.to_thread(function.entrypoint, **arguments)
             return await function.entrypoint(**arguments)
 
+        schema = function.parameters or _ANYTHING
         self._known[function.name] = framework_tool(
-            function.name, alone, description=function.description or "", parameters=function.parameters or _ANYTHING
+            function.name,
+            alone,
+            description=function.description or "",
+            parameters=schema,
+            replayable=takes_only(function.entrypoint, schema.get("properties", ())),
         )
 
 
@@ -85,14 +94,19 @@ def _everybody(agent: Any) -> Iterator[Any]:
 def _functions(tools: Any) -> Iterator[Any]:
     for tool in tools if isinstance(tools, list | tuple) else ():
         if isinstance(tool, Toolkit):
-            yield from tool.functions.values()
-            yield from tool.async_functions.values()
+            yield from map(_processed, tool.functions.values())
+            yield from map(_processed, tool.async_functions.values())
         elif isinstance(tool, Function):
-            made = tool.model_copy(deep=True)
-            made.process_entrypoint()
-            yield made
+            yield _processed(tool)
         elif callable(tool):
             yield Function.from_callable(tool)
+
+
+def _processed(function: Any) -> Any:
+    """A copy that knows its parameters."""
+    made = function.model_copy(deep=True)
+    made.process_entrypoint()
+    return made
 
 
 def _driven(call: Any) -> Any:

@@ -129,6 +129,7 @@ class Run:
         if self._over:
             raise asyncio.CancelledError  # nobody waits for this run any more: it need not go on
         if event.type in _TOLD:
+            self._turn.stays_live()  # what a tool has models and other tools do is part of the turn
             with suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(self._events.put_nowait, event)
 

@@ -2,14 +2,17 @@
 
 import asyncio
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from crewai.tools import BaseTool
 from crewai.utilities.string_utils import sanitize_tool_name
 
+from greenroom.agents.adapters.again import ByName, takes_only
 from greenroom.agents.adapters.tools import Scripted, framework_tool, run_in_turn
 from greenroom.sdk import Tool, ToolError, ToolFailed, Turn
+
+_AGAIN = ByName("crewai")
 
 
 class KnownTools:
@@ -67,7 +70,7 @@ class StagedTool(BaseTool):
             return await _called(self._original, arguments)
 
         try:
-            value = await run_in_turn(self._turn, self._known, arguments, run)
+            value = await run_in_turn(self._turn, self._known, arguments, run, again=_AGAIN)
         except ToolFailed as failed:
             cause = failed.__cause__
             # what CrewAI then tells the model is the error's text
@@ -80,14 +83,19 @@ def _known(tool: Any) -> Tool[..., Any]:
         return await _called(tool, tool._validate_kwargs(arguments))
 
     parameters = tool.args_schema.model_json_schema()
-    return framework_tool(
-        sanitize_tool_name(tool.name), alone, description=tool.description or "", parameters=parameters
-    )
+    about = {"description": tool.description or "", "parameters": parameters}
+    is_plain = takes_only(_function_of(tool), tool.args_schema.model_fields)
+    return framework_tool(sanitize_tool_name(tool.name), alone, **about, replayable=is_plain)
+
+
+def _function_of(tool: Any) -> Callable[..., Any]:
+    function: Callable[..., Any] = getattr(tool, "func", None) or tool._run
+    return function
 
 
 async def _called(tool: Any, arguments: dict[str, Any]) -> Any:
     """Plain functions run off the event loop; coroutine functions on it."""
-    function = getattr(tool, "func", None) or tool._run
+    function = _function_of(tool)
     if inspect.iscoroutinefunction(function):
         return await function(**arguments)
     value = await asyncio.to_thread(function, **arguments)

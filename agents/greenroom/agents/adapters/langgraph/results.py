@@ -4,8 +4,10 @@ import json
 from typing import Any
 
 from langchain_core.messages import ToolMessage
+from langchain_core.tools.base import TOOL_MESSAGE_BLOCK_TYPES
 from langgraph.types import Command
 
+from greenroom.agents.adapters.again import is_plain
 from greenroom.agents.adapters.tools import as_json
 
 
@@ -21,6 +23,23 @@ def shown(result: Any) -> Any:
     if isinstance(result, list):
         return [shown(one) for one in result]
     return _read(result) if isinstance(result, str) else as_json(result)
+
+
+def comes_again(result: Any) -> bool:
+    """Whether what the evidence shows of a message is all that LangChain needs to make it once more."""
+    if not isinstance(result, ToolMessage):
+        return False
+    content = value = shown(result)
+    is_content = isinstance(value, list) and all(map(_is_block, value))
+    if not isinstance(value, str) and not is_content:
+        content = json.dumps(value, ensure_ascii=False)
+    same = ToolMessage(content, name=result.name, tool_call_id=result.tool_call_id)
+    return is_plain(value) and type(result.content) is type(content) and result == same
+
+
+def _is_block(item: Any) -> bool:
+    """Whether LangChain takes it, in a list, for a part of a message."""
+    return isinstance(item, str) or (isinstance(item, dict) and item.get("type") in TOOL_MESSAGE_BLOCK_TYPES)
 
 
 def _read(content: Any) -> Any:

@@ -130,7 +130,7 @@ class Run:
         turn, saver = self._turn, self._saver
         memory = Memory(turn, "langgraph")
         kept: dict[str, Any] = memory.recall() or {}
-        store = SessionStore(self._graph.store, kept.get("store", []))
+        store = SessionStore(self._graph.store, kept.get("store", []), turn)
         self._graph.store = store.store
         if saver is not None:
             saver.restore(turn.session_id, kept.get("checkpoints"))

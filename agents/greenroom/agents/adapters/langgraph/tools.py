@@ -3,8 +3,7 @@
 import asyncio
 import copy
 import json
-from collections.abc import Awaitable, Callable
-from functools import partial
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 
 from langchain_core.messages import ToolMessage
@@ -12,10 +11,13 @@ from langchain_core.tools import BaseTool, ToolException
 from langgraph.prebuilt import ToolNode
 from langgraph.pregel import Pregel
 
-from greenroom.agents.adapters.langgraph.results import shown
+from greenroom.agents.adapters.again import Again, takes_only
+from greenroom.agents.adapters.langgraph.results import comes_again, shown
 from greenroom.agents.adapters.langgraph.watch import in_toolbox
 from greenroom.agents.adapters.tools import Scripted, current_turn, framework_tool, run_in_turn
 from greenroom.sdk import Tool, ToolError, ToolFailed
+
+_CALLBACKS = frozenset({"callbacks", "run_manager"})
 
 
 class ToolsOfGraph:
@@ -98,7 +100,31 @@ def described(tool: BaseTool) -> Tool[..., Any]:
     async def alone(arguments: dict[str, Any]) -> Any:
         return shown(await tool.ainvoke(arguments))
 
-    return framework_tool(tool.name, alone, description=tool.description, parameters=parameters)
+    about = {"description": tool.description, "parameters": parameters}
+    return framework_tool(tool.name, alone, **about, replayable=_is_plain(tool, parameters["properties"]))
+
+
+def _is_plain(tool: BaseTool, names: Collection[str]) -> bool:
+    """Whether its code takes its arguments alone, and what it gives is all that comes of it. What it does by callbacks is
+    seen where they arrive."""
+    function = getattr(tool, "coroutine", None) or getattr(tool, "func", None)
+    ran = [function] if function else [tool._run, tool._arun]
+    return tool.response_format == "content" and all(takes_only(one, {*names, *_CALLBACKS}) for one in ran)
+
+
+def _standing_in(tool: BaseTool, run: Callable[[], Any]) -> BaseTool:
+    """A copy of a tool that does this in place of its own code."""
+
+    def plain(*args: Any, **kwargs: Any) -> Any:
+        return run()
+
+    async def native(*args: Any, **kwargs: Any) -> Any:
+        return run()
+
+    made = copy.copy(tool)
+    for name, function in (("_run", plain), ("_arun", native)):
+        object.__setattr__(made, name, function)  # these are no fields
+    return made
 
 
 class _Refusal(ToolError):
@@ -107,6 +133,53 @@ class _Refusal(ToolError):
     def __init__(self, message: Any) -> None:
         super().__init__(str(message.content), code="ToolException")
         self.answer = message
+
+
+class _OneCall(Again):
+    """One call of a tool. Where a cassette answers it, its code gives or raises once more what it did: LangChain makes of it
+    what it made then, and tells its callbacks."""
+
+    def __init__(self, tool: BaseTool, call: Any, config: Any, options: dict[str, Any]) -> None:
+        super().__init__(ToolException)
+        self._tool = tool
+        self._given = (call, config)
+        self._options = options
+
+    async def live(self, arguments: dict[str, Any]) -> Any:
+        return await self._run(self._tool)
+
+    def returns(self, value: Any) -> bool:
+        return comes_again(value)
+
+    def raises(self, error: BaseException) -> bool:
+        if not isinstance(error, _Refusal):
+            return super().raises(error)
+        answer, handles = error.answer, self._tool.handle_tool_error
+        said = {"name": answer.name, "tool_call_id": answer.tool_call_id, "status": "error"}
+        return (handles is True or isinstance(handles, str)) and answer == ToolMessage(str(error), **said)
+
+    async def given(self, result: Any) -> Any:
+        return await self._run(_standing_in(self._tool, lambda: result))
+
+    async def failed(self, failure: Exception) -> Exception:
+        def fail() -> Any:
+            raise failure
+
+        try:
+            await self._run(_standing_in(self._tool, fail))
+        except Exception as error:  # whatever comes of it, the graph gets
+            return error
+        return failure
+
+    async def _run(self, tool: BaseTool) -> Any:
+        before = in_toolbox.set(object())
+        try:
+            result = await tool.ainvoke(*self._given, **self._options)
+        finally:
+            in_toolbox.reset(before)
+        if isinstance(result, ToolMessage) and result.status == "error":
+            raise _Refusal(result)
+        return result
 
 
 class InTurn:
@@ -122,11 +195,11 @@ class InTurn:
 
     async def ainvoke(self, call: Any, config: Any = None, **kwargs: Any) -> Any:
         """What the tool gives, or what a scenario has it give; raises what the tool raises."""
-        run = partial(self._run, call, config, kwargs)
+        one = _OneCall(self._tool, call, config, kwargs)
         failure: BaseException
         try:
             ours = self._tools.tool_for(self._tool)
-            result = await run_in_turn(current_turn(), ours, self._call["args"], run, shown)
+            result = await run_in_turn(current_turn(), ours, self._call["args"], one.live, shown, one)
         except ToolFailed as failed:
             cause = failed.__cause__
             if isinstance(cause, _Refusal):
@@ -140,13 +213,3 @@ class InTurn:
             content = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
             return ToolMessage(content, name=self._tool.name, tool_call_id=self._call["id"])
         raise failure
-
-    async def _run(self, call: Any, config: Any, kwargs: Any, arguments: dict[str, Any]) -> Any:
-        before = in_toolbox.set(object())
-        try:
-            result = await self._tool.ainvoke(call, config, **kwargs)
-        finally:
-            in_toolbox.reset(before)
-        if isinstance(result, ToolMessage) and result.status == "error":
-            raise _Refusal(result)
-        return result

@@ -46,6 +46,7 @@ class Watch(BaseCallbackHandler):
         metadata: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
+        self._turn.stays_live()  # a tool that is recorded had it asked: that is part of the turn
         if TAG_NOSTREAM not in (tags or ()):
             self._models[run_id] = (metadata or {}).get("langgraph_checkpoint_ns", "")
 
@@ -65,6 +66,7 @@ class Watch(BaseCallbackHandler):
         if mark is not None and mark not in self._known:
             self._known.add(mark)
             return
+        self._turn.stays_live()
         name = str((serialized or {}).get("name") or kwargs.get("name") or "tool")
         self._in_loop(lambda: self._open(run_id, name, inputs if inputs is not None else {"input": input_str}))
 
@@ -73,6 +75,12 @@ class Watch(BaseCallbackHandler):
 
     def on_tool_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
         self._in_loop(lambda: self._close(run_id, lambda call: call.failed(type(error).__name__, str(error))))
+
+    def on_llm_start(self, *args: Any, **kwargs: Any) -> None:
+        self._turn.stays_live()
+
+    def on_custom_event(self, *args: Any, **kwargs: Any) -> None:
+        self._turn.stays_live()
 
     def _open(self, run_id: UUID, name: str, arguments: dict[str, Any]) -> None:
         self._calls[run_id] = self._turn.outside(name, json.loads(json.dumps(arguments, default=str)))

@@ -2,12 +2,14 @@
 
 import copy
 import json
+from collections.abc import Awaitable, Callable, Collection
 from functools import partial
 from typing import Any
 
-from llama_index.core.tools import ToolOutput, adapt_to_async_tool
+from llama_index.core.tools import FunctionTool, ToolOutput, adapt_to_async_tool
 from llama_index.core.workflow import Context
 
+from greenroom.agents.adapters.again import ByName, is_plain, takes_only
 from greenroom.agents.adapters.tools import Scripted, as_json, current_turn, framework_tool, run_in_turn
 from greenroom.sdk import Tool, ToolError, ToolFailed
 
@@ -28,7 +30,34 @@ def described(tool: Any) -> Tool[..., Any]:
 
     metadata = tool.metadata
     parameters = {"properties": {}, **metadata.get_parameters_dict()}
-    return framework_tool(metadata.get_name(), alone, description=metadata.description, parameters=parameters)
+    about = {"description": metadata.description, "parameters": parameters}
+    return framework_tool(metadata.get_name(), alone, **about, replayable=_is_plain(tool, parameters["properties"]))
+
+
+def _is_plain(tool: Any, names: Collection[str]) -> bool:
+    """Whether it is a function that takes its arguments alone, and what it gives is all that comes of it."""
+    is_function = type(tool) is FunctionTool and tool._async_callback is None
+    return is_function and takes_only(tool.real_fn, {*names, *tool.partial_params})
+
+
+class _Again(ByName):
+    """One call of a function, which gives once more what it gave: LlamaIndex makes of it what it made then."""
+
+    def __init__(self, call: Callable[[Any], Awaitable[Any]], tool: Any) -> None:
+        super().__init__("llama_index", "workflows")
+        self._call = call
+        self._tool = tool
+
+    def returns(self, value: Any) -> bool:
+        return is_plain(value.raw_output)
+
+    async def given(self, result: Any) -> Any:
+        async def again(*args: Any, **kwargs: Any) -> Any:
+            return result
+
+        tool = copy.copy(self._tool)
+        tool._async_fn = again
+        return await self._call(tool)
 
 
 def in_turn(tool: Any) -> Any:
@@ -52,8 +81,11 @@ class ToolsFound:
 async def _call(tool: Any, *args: Any, **kwargs: Any) -> Any:
     """Gives what the tool gives or what a scenario has it give; raises what the tool raises."""
 
+    async def call(one: Any) -> Any:
+        return await one.acall(*args, **kwargs)
+
     async def run(arguments: dict[str, Any]) -> Any:
-        output = await tool.acall(*args, **kwargs)
+        output = await call(tool)
         if output.is_error:
             raise _Refusal(output)
         return output
@@ -64,7 +96,7 @@ async def _call(tool: Any, *args: Any, **kwargs: Any) -> Any:
     visible = {key: value for key, value in kwargs.items() if not isinstance(value, Context)}
     failure: BaseException
     try:
-        result = await run_in_turn(turn, ours, visible, run, shown)
+        result = await run_in_turn(turn, ours, visible, run, shown, _Again(call, tool))
     except ToolFailed as failed:
         cause = failed.__cause__
         if isinstance(cause, _Refusal):

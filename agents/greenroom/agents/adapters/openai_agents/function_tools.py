@@ -4,8 +4,12 @@ import copy
 import json
 from typing import Any
 
+from greenroom.agents.adapters.again import Again, ByName, takes_only
 from greenroom.agents.adapters.tools import Scripted, as_json, current_turn, framework_tool, run_in_turn
 from greenroom.sdk import AgentError, Tool, ToolFailed, Turn
+
+_AS_IT_IS = Again()
+_BY_NAME = ByName("agents")
 
 
 class Invocation:
@@ -19,9 +23,8 @@ class Invocation:
         self._raising.timeout_seconds = None
         self._raising._failure_error_function = None
         self._raising._use_default_failure_error_function = False
-        self.known: Tool[..., Any] = framework_tool(
-            tool.name, self._alone, description=tool.description, parameters=tool.params_json_schema
-        )
+        about = {"description": tool.description, "parameters": tool.params_json_schema}
+        self.known: Tool[..., Any] = framework_tool(tool.name, self._alone, **about, replayable=_is_plain(tool))
         """The tool as one of Greenroom's."""
         self.known.timeout = tool.timeout_seconds
 
@@ -34,10 +37,16 @@ class Invocation:
             return await self._run(context, arguments)
 
         try:
-            value = await run_in_turn(turn, self.known, _parsed(arguments), run)
+            value = await run_in_turn(turn, self.known, _parsed(arguments), run, again=self._again(context))
         except ToolFailed as failed:
             return await self._failed(context, failed)
         return _text(value.value) if isinstance(value, Scripted) else value
+
+    def _again(self, context: Any) -> Again:
+        """The SDK itself looks at nothing of a failure but that it is one; what its author has put there may."""
+        config = getattr(context, "run_config", None)
+        formats = None if config is None else config.tool_error_formatter
+        return _BY_NAME if self._tool._use_default_failure_error_function and formats is None else _AS_IT_IS
 
     async def _run(self, context: Any, arguments: str) -> Any:
         run = self._sdk.tool.invoke_function_tool
@@ -70,6 +79,12 @@ class Invocation:
             return self._sdk.tool.default_tool_timeout_error_message(**late)
         message = tool.timeout_error_function(context, error)
         return await message if hasattr(message, "__await__") else message
+
+
+def _is_plain(tool: Any) -> bool:
+    """Whether it is a decorated function that takes its arguments alone."""
+    function = getattr(tool, "__wrapped__", None)
+    return function is not None and takes_only(function, tool.params_json_schema.get("properties", ()))
 
 
 def through_toolbox(sdk: Any, tool: Any) -> Any:
