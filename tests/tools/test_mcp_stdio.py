@@ -17,7 +17,7 @@ from tool_talk import Talk, talking
 
 from greenroom.core.records import Message
 from greenroom.core.request import TurnRequest
-from greenroom.sdk import Agent, AgentError, Turn
+from greenroom.sdk import Agent, AgentError, ToolFailed, Turn
 from greenroom.sdk.testing import play
 from greenroom.tools.mcp import McpServer
 
@@ -327,3 +327,23 @@ def test_describing_one_imports_nothing_of_it() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
     assert Agent("with", tools=[stub()]).tools == ()
+
+
+async def test_what_it_answers_is_replayed_when_it_is_not_there(tmp_path: Path) -> None:
+    def asking(server: McpServer) -> Agent:
+        agent = Agent("asking", tools=[server])
+
+        @agent.reply
+        async def reply(turn: Turn) -> str:
+            process = json.loads(await turn.call("surroundings"))["pid"]
+            with pytest.raises(ToolFailed) as failed:
+                await turn.call("fail")
+            return f"{process} {failed.value.type} {failed.value.message} {len(turn.tools.openai())}"
+
+        return agent
+
+    [live] = await play(asking(stub()), ["hello"], record=tmp_path / "c.jsonl")
+    away = McpServer("stub", command=["/nowhere/at/all"])
+    [again] = await play(asking(away), ["hello"], replay=tmp_path / "c.jsonl")
+    assert again.text == live.text
+    assert [call.scripted_by for call in again.tool_calls] == ["cassette c.jsonl:2", "cassette c.jsonl:3"]

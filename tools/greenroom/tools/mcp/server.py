@@ -100,6 +100,7 @@ class McpServer(ToolSource):
             description=listed.description or listed.title or "",
             parameters=listed.input_schema,
             timeout=self._settings.timeout,
+            replayable=True,  # it reads the turn, and does nothing to it
         )
 
     async def _call(self, tool: str, arguments: dict[str, Any], call: Call, turn: Turn) -> Any:
