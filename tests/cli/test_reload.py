@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx2
 import pytest
 from running_sandbox import PATIENCE, Sandbox
 
@@ -73,9 +74,15 @@ def test_a_change_counts_for_the_next_turn_and_a_mistake_waits_for_its_mending(t
         eventually(answers(sandbox, "second 1"), sandbox)
         assert sandbox.said("hello", session="kept") == "second 2"
 
-        file.write_text(AGENT.replace("def reply", "def reply("), encoding="utf-8")
+        file.write_text(AGENT.replace("def reply(turn", "def reply(turn("), encoding="utf-8")
         eventually(lambda: "it waits for a change of a file" in sandbox.log(), sandbox)
-        assert "SyntaxError" in sandbox.log()
+        answer = sandbox.chat("hello", session="kept")  # it need not wait for the mending
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "agent_not_loaded")
+        assert answer.json()["error"]["message"].endswith(
+            " (shop.py, line 13). It is started again when a file changes."
+        )
+        assert "shop:agent: importing shop failed: SyntaxError: " in answer.json()["error"]["message"]
+        assert httpx2.get(f"{sandbox.http}/health").json()["status"] == "unhealthy"
         file.write_text(AGENT.replace("first", "third"), encoding="utf-8")
         eventually(answers(sandbox, "third 1"), sandbox)
         assert sandbox.said("hello", session="kept") == "third 3"

@@ -24,7 +24,8 @@ def main() -> None:
         if role == "core":
             from greenroom.cli.core_process import CoreProcess  # noqa: PLC0415
 
-            serve = CoreProcess(settings, unix_socket=Path(document["unix_socket"])).serve
+            socket = Path(document["unix_socket"])
+            serve = CoreProcess(settings, unix_socket=socket, patient=document["patient"]).serve
         else:
             from greenroom.cli.edge_process import EdgeProcess  # noqa: PLC0415
 

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,12 +16,14 @@ from greenroom.cli.metrics import serve_metrics
 from greenroom.cli.process import CannotStart, Ready, on_hangup
 from greenroom.cli.scenarios import Reloads
 from greenroom.cli.settings import Settings
-from greenroom.cli.setup import key_ring, set_up_log
+from greenroom.cli.setup import key_ring, secrets_in, set_up_log
 from greenroom.core.agent import AgentError
 from greenroom.core.core import Core
-from greenroom.core.errors import StoreUnavailable
+from greenroom.core.errors import NotLoaded, StoreUnavailable
 from greenroom.core.ports import Store
+from greenroom.core.redaction import DocumentRedactor, secrets_of
 from greenroom.core.rpc.server import CannotListen, CoreServer, Listeners, MutualTls
+from greenroom.core.rpc.stand_in import StandIn
 from greenroom.storage import open_store
 
 if TYPE_CHECKING:
@@ -28,19 +31,37 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_SAID = 300
+"""Characters: a message has room for 500."""
+_PLACE = re.compile(r"^  ([^:\n]+):(\d+)", re.MULTILINE)
 _PRUNE_SECONDS = (1.0, 3600.0)
 """Least and longest pause between two looks for sessions past their time."""
 
 
 class CoreProcess:
-    """One core. It listens on the settings' TCP address, and on `unix_socket` when there is one."""
+    """One core. It listens on the settings' TCP address, and on `unix_socket` when there is one. One that is `patient`, and
+    cannot start, tells callers on the socket why."""
 
-    def __init__(self, settings: Settings, *, unix_socket: Path | None) -> None:
+    def __init__(self, settings: Settings, *, unix_socket: Path | None, patient: bool = False) -> None:
         self._settings = settings
         self._unix_socket = unix_socket
+        self._patient = patient
 
     async def serve(self, ready: Ready, stop: asyncio.Event) -> None:
         """Serves until `stop`; then refuses new turns, lets the ones in flight finish, and ends."""
+        try:
+            await self._serve(ready, stop)
+        except CannotStart as problem:
+            if self._unix_socket is None or not self._patient:
+                raise
+            logger.error("the core cannot start, it waits for a change of a file: %s", problem)
+            hidden = DocumentRedactor([*secrets_in(self._settings), *secrets_of(os.environ)], self._settings.log_redact)
+            stand_in = StandIn(NotLoaded(hidden.text(_told(str(problem)))))
+            await stand_in.start(str(self._unix_socket))
+            await stop.wait()
+            await stand_in.stop()
+
+    async def _serve(self, ready: Ready, stop: asyncio.Event) -> None:
         settings = self._settings
         log = set_up_log("core", settings)
         keys = key_ring(settings)
@@ -110,6 +131,14 @@ class CoreProcess:
             port=settings.grpc_port,
             tls=tls,
         )
+
+
+def _told(problem: str) -> str:
+    """In a line, with the innermost place: an author's code stays out of answers."""
+    said = problem.partition("\n")[0][:_SAID]
+    places: list[tuple[str, str]] = _PLACE.findall(problem)
+    where = f" ({places[-1][0]}, line {places[-1][1]})" if places else ""
+    return f"The agent cannot be started: {said}{where}. It is started again when a file changes."
 
 
 def _tracing() -> "Tracing":

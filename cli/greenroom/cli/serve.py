@@ -82,7 +82,7 @@ class _Pair:
         self._core: Mapping[str, Any] = {}
 
     def specs(self, *, patient: bool) -> list[ChildSpec]:
-        core = ChildSpec("core", self._core_document, started=self._core_started, reloads=True)
+        core = ChildSpec("core", lambda: self._core_document(patient=patient), started=self._core_started, reloads=True)
         if patient:  # compiled files are told from stale ones by the second alone
             core = replace(core, patient=True, command=(sys.executable, "-B", *core.command[1:]))
         return [
@@ -108,8 +108,8 @@ class _Pair:
         if "metrics_port" in addresses:
             self._settings.metrics_port = addresses["metrics_port"]
 
-    def _core_document(self) -> dict[str, Any]:
-        return {"settings": self._settings.document(), "unix_socket": str(self._socket)}
+    def _core_document(self, *, patient: bool) -> dict[str, Any]:
+        return {"settings": self._settings.document(), "unix_socket": str(self._socket), "patient": patient}
 
     def _edge_document(self) -> dict[str, Any]:
         return {

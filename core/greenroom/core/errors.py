@@ -16,7 +16,7 @@ whether a retry can help. `core/rpc/status.py` renders it for gRPC, `edge/errors
     │   └── IdempotencyMismatch · NotRecorded
     ├── SessionBusy             too many turns wait for this session
     ├── Unavailable             try again later; nothing was stored
-    │   ├── Overloaded · Draining · StoreUnavailable · AgentDown
+    │   ├── Overloaded · Draining · NotLoaded · StoreUnavailable · AgentDown
     ├── TurnTimeout             the turn's deadline passed
     ├── TurnCancelled           its caller went away
     └── AgentFailed             the agent raised; its text stays in the log
@@ -163,6 +163,12 @@ class Overloaded(Unavailable):
 
 class Draining(Unavailable):
     reason = "DRAINING"
+
+
+class NotLoaded(Unavailable):
+    """The agents cannot be loaded, and whoever is writing them is told why, where `message` may quote what they raised."""
+
+    reason = "AGENT_NOT_LOADED"
 
 
 class StoreUnavailable(Unavailable):

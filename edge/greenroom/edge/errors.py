@@ -67,6 +67,8 @@ BY_STATUS: Mapping[int, ErrorRow] = {
 _BY_NUMBER = {code.value[0]: row for code, row in TABLE.items()}
 _PARAMS: Mapping[str, str] = {"agent": "model", "origin.session_id": "from.session_id", "origin.turn": "from.turn"}
 _Detail = TypeVar("_Detail", bound=Message)
+_LEFT_ALONE = frozenset({"DRAINING", "AGENT_NOT_LOADED"})
+"""Reasons of a core that has done nothing, and will not be there to say so."""
 _WORTH_A_RETRY = frozenset({429, 500, 503})
 
 
@@ -114,7 +116,7 @@ class EdgeError(Exception):
 
 
 class Refused(EdgeError):
-    """What the edge refuses itself, now and perhaps not later: no core has seen the request (CHAT-15)."""
+    """What is refused now and perhaps not later: no core has begun with the request, nor will one know of it (CHAT-15)."""
 
 
 def bad_request(message: str, param: str | None = None) -> EdgeError:
@@ -122,8 +124,8 @@ def bad_request(message: str, param: str | None = None) -> EdgeError:
     return EdgeError(BAD_REQUEST, message, param=param)
 
 
-def from_status(status: status_pb2.Status) -> EdgeError:
-    """What the core says of one turn."""
+def from_status(status: status_pb2.Status, *, resent: bool = False) -> EdgeError:
+    """What the core says of one turn. `resent`: another core may have begun with it before."""
     row = _BY_NUMBER.get(status.code, SERVER_ERROR)
     if row is SERVER_ERROR:
         return EdgeError(row)
@@ -132,7 +134,8 @@ def from_status(status: status_pb2.Status) -> EdgeError:
         return EdgeError(row)
     fields = _detail(status, error_details_pb2.BadRequest())
     retry = _detail(status, error_details_pb2.RetryInfo())
-    return EdgeError(
+    kind = Refused if info.reason in _LEFT_ALONE and not resent else EdgeError
+    return kind(
         row,
         status.message,
         code=info.reason.lower(),

@@ -248,7 +248,7 @@ class TurnStream:
             if outcome.WhichOneof("outcome") == "reply":
                 waiting.future.set_result(outcome.reply)
             else:
-                waiting.future.set_exception(from_status(outcome.error))
+                waiting.future.set_exception(from_status(outcome.error, resent=waiting.turn.resent))
 
     def _fill_outbox(self) -> None:
         """With the turns that still wait: those that were written before are sent again. And with whose clients have gone,

@@ -103,11 +103,7 @@ class CoreServer:
     def _listen(self, server: grpc.aio.Server) -> None:
         at = self._listeners
         if at.unix_path is not None:
-            before = os.umask(0o177)  # from the first moment on, nobody else may connect
-            try:
-                _bind(server, f"unix:{at.unix_path}")
-            finally:
-                os.umask(before)
+            bind_socket(server, at.unix_path)
         if at.port is not None:
             host = f"[{at.host}]" if ":" in at.host else at.host
             address = f"{host}:{at.port}"
@@ -140,6 +136,15 @@ class CoreServer:
         """Until it is stopped."""
         assert self._server is not None
         await self._server.wait_for_termination()
+
+
+def bind_socket(server: grpc.aio.Server, path: str) -> None:
+    """Only this user may connect, from the first moment on. Raises `CannotListen`."""
+    before = os.umask(0o177)
+    try:
+        _bind(server, f"unix:{path}")
+    finally:
+        os.umask(before)
 
 
 def _bind(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials | None = None) -> int:
