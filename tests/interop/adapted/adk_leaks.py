@@ -4,27 +4,24 @@ import json
 from collections.abc import AsyncGenerator
 from typing import Any
 
+import notes
 from google.adk.agents import LlmAgent
 from google.adk.models import BaseLlm, LlmRequest, LlmResponse
 from google.adk.tools import ToolContext
 from google.genai import types
 
-from greenroom.agents.adapters import current_turn
 from greenroom.agents.adapters.adk import AdkAgent
 
 
-def save_note(note: str, tool_context: ToolContext) -> dict[str, Any]:
+async def save_note(note: str, tool_context: ToolContext) -> dict[str, Any]:
     """Puts a note on the customer's record."""
-    notes = current_turn().world["notes"]
-    notes[str(len(notes) + 1)] = {"text": note}
     tool_context.state["user:latest"] = note
-    return {"saved": note}
+    return await notes.save_note(note)
 
 
-def read_notes(tool_context: ToolContext) -> dict[str, Any]:
+async def read_notes(tool_context: ToolContext) -> dict[str, Any]:
     """Reads the customer's notes."""
-    notes = {key: note["text"] for key, note in current_turn().world["notes"].items()}
-    return {"notes": notes, "latest": tool_context.state.get("user:latest")}
+    return {"notes": await notes.read_notes(), "latest": tool_context.state.get("user:latest")}
 
 
 class Model(BaseLlm):
@@ -41,12 +38,15 @@ class Model(BaseLlm):
             read = types.FunctionCall(name="read_notes", args={})
             parts = [types.Part(function_call=save), types.Part(function_call=read)]
         else:
-            turn = current_turn()
-            known = {"user": {"id": turn.user.id, **turn.user.profile}, "metadata": dict(turn.metadata)}
             parts_so_far = [part for content in llm_request.contents for part in content.parts or []]
             said = [part.text for part in parts_so_far if part.text and not part.text.startswith('{"known"')]
             found = [part.function_response.response for part in parts_so_far if part.function_response]
-            told = {"known": known, "said": said, "found": found, "system": llm_request.config.system_instruction}
+            told = {
+                "known": notes.known(),
+                "said": said,
+                "found": found,
+                "system": llm_request.config.system_instruction,
+            }
             parts = [types.Part(text=json.dumps(told))]
         yield LlmResponse(content=types.Content(role="model", parts=parts), partial=False)
 

@@ -4,27 +4,12 @@ import json
 from typing import Any
 
 from langchain_core.messages import AIMessage
-from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode
+from notes import known, read_notes, save_note
 
-from greenroom.agents.adapters import current_turn
 from greenroom.agents.adapters.langgraph import LangGraphAgent
-
-
-@tool
-def save_note(note: str) -> dict[str, Any]:
-    """Puts a note on the customer's record."""
-    notes = current_turn().world["notes"]
-    notes[str(len(notes) + 1)] = {"text": note}
-    return {"saved": note}
-
-
-@tool
-def read_notes() -> dict[str, Any]:
-    """Reads the customer's notes."""
-    return {key: note["text"] for key, note in current_turn().world["notes"].items()}
 
 
 def model(state: MessagesState) -> dict[str, Any]:
@@ -33,10 +18,8 @@ def model(state: MessagesState) -> dict[str, Any]:
     if last.type == "human":
         note = {"name": "save_note", "args": {"note": last.text}, "id": "save"}
         return {"messages": [AIMessage("", tool_calls=[note, {"name": "read_notes", "args": {}, "id": "read"}])]}
-    turn = current_turn()
-    known = {"user": {"id": turn.user.id, **turn.user.profile}, "metadata": dict(turn.metadata)}
     said = [message.text for message in state["messages"] if message.type in ("human", "system", "tool")]
-    return {"messages": [AIMessage(json.dumps({"known": known, "said": said}))]}
+    return {"messages": [AIMessage(json.dumps({"known": known(), "said": said}))]}
 
 
 def graph(**settings: Any) -> Any:

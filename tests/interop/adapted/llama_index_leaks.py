@@ -4,27 +4,24 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+import notes
 from llama_index.core.agent.workflow import FunctionAgent
 from llama_index.core.llms import ChatMessage
 from llama_index.core.workflow import Context
 from llama_index_turns import FakeModel
 
-from greenroom.agents.adapters import current_turn
 from greenroom.agents.adapters.llama_index import LlamaIndexAgent
 
 
 async def save_note(ctx: Context, note: str) -> dict[str, Any]:
     """Puts a note on the customer's record."""
-    notes = current_turn().world["notes"]
-    notes[str(len(notes) + 1)] = {"text": note}
     await ctx.store.set("latest", note)
-    return {"saved": note}
+    return await notes.save_note(note)
 
 
 async def read_notes(ctx: Context) -> dict[str, Any]:
     """Reads the customer's notes."""
-    notes = {key: note["text"] for key, note in current_turn().world["notes"].items()}
-    return {"notes": notes, "latest": await ctx.store.get("latest", default=None)}
+    return {"notes": await notes.read_notes(), "latest": await ctx.store.get("latest", default=None)}
 
 
 class Model(FakeModel):
@@ -36,10 +33,8 @@ class Model(FakeModel):
             save = {"name": "save_note", "args": {"note": last.content}, "id": "save"}
             calls = [save, {"name": "read_notes", "args": {}, "id": "read"}]
             return ChatMessage(role="assistant", content="", additional_kwargs={"calls": calls})
-        turn = current_turn()
-        known = {"user": {"id": turn.user.id, **turn.user.profile}, "metadata": dict(turn.metadata)}
         said = [message.content for message in messages if message.role in ("user", "system", "tool")]
-        return ChatMessage(role="assistant", content=json.dumps({"known": known, "said": said}))
+        return ChatMessage(role="assistant", content=json.dumps({"known": notes.known(), "said": said}))
 
 
 agent = LlamaIndexAgent(FunctionAgent(name="teller", llm=Model(), tools=[save_note, read_notes]), world={"notes": {}})

@@ -1,6 +1,7 @@
 """What an adapted agent's turns did, seen from inside: their usage, and when what was said."""
 
 import asyncio
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -45,6 +46,18 @@ async def side_by_side(agent: Agent, talks: dict[str, Sequence[Said]]) -> dict[s
 def calls(reply: PlayedReply) -> list[tuple[str, bool, str]]:
     """A reply's tool calls: name, whether it went well, result."""
     return [(call.name, call.ok, call.result_json) for call in reply.tool_calls]
+
+
+async def sees_tools_in_the_toolbox(agent: Agent, cancel: str = "cancel", **told: str) -> None:
+    """Of an agent whose tools look an order up and cancel it: they are in the evidence, the model reads what they gave, and
+    the world is the session's."""
+    looked, cancelled = await play(agent, ["look up 7", "cancel 7"], user_id="ann")
+    assert looked.text == "One moment.\n\nIt says: 7 is on its way"
+    assert calls(looked) == [("look_up", True, '"7 is on its way"')]
+    assert json.loads(looked.tool_calls[0].arguments_json) == {"order_id": "7"}
+    [(name, ok, result)] = calls(cancelled)
+    assert (name, ok, json.loads(result)) == (cancel, True, {"cancelled": "7", **told})
+    assert cancelled.world["orders"]["7"]["status"] == "cancelled"
 
 
 def scripted(tool: str, **rule: Any) -> dict[str, Any]:

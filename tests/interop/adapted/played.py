@@ -23,7 +23,7 @@ from greenroom.sdk.testing import play
 
 __all__ = [
     "Played", "ask", "play", "scripted", "sees_each_session_apart", "sees_text_streamed_and_tokens_counted",
-    "sees_the_conversation_before_once", "sees_the_scenarios_tools", "streamed", "users",
+    "sees_the_conversation_before_once", "sees_the_scenarios_tools", "sees_the_tools_recorded", "streamed", "users",
 ]  # fmt: skip
 
 
@@ -92,6 +92,19 @@ def users(text: str) -> list[str]:
     """What the model says that users have told it."""
     told: list[str] = json.loads(text)["users"]
     return told
+
+
+async def sees_the_tools_recorded(agent: Agent) -> None:
+    """Two calls at once are in the evidence, and what they did in the session's world; the model reads what they gave."""
+    [reply] = await play(agent, ["order 12 34"])
+    assert [(call.name, call.ok, json.loads(call.arguments_json)) for call in reply.tool_calls] == [
+        ("look_up", True, {"order_id": "12"}),
+        ("look_up", True, {"order_id": "34"}),
+    ]
+    assert json.loads(reply.tool_calls[0].result_json) == {"order": "12", "status": "shipped"}
+    assert reply.world["seen"] == {"12": {"times": 1}, "34": {"times": 1}}
+    assert reply.text.startswith("Let me look.")
+    assert "shipped" in reply.text
 
 
 async def sees_the_scenarios_tools(agent: Agent) -> None:

@@ -129,6 +129,7 @@ async def sees_tools_replayed(
     assert ran == list(live), ran
     assert [reply.text for reply in again] == [reply.text for reply in recorded]
     assert evidence(again) == evidence(recorded)
+    assert [reply.world for reply in again] == [reply.world for reply in recorded]
     assert [call.name for reply in again for call in reply.tool_calls if call.scripted_by] == list(replayed)
     assert list(seen)[len(heard) :] == heard
 

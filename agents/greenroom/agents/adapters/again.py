@@ -47,11 +47,12 @@ class Again:
 
 
 class ByName(Again):
-    """For frameworks that look at the class's name and the text of a failure alone. Those of their own steer a run."""
+    """For frameworks that look at the class's name and the text of a failure alone. Those of their own steer a run, and
+    Greenroom's have a code in the place of the name."""
 
     def __init__(self, *packages: str) -> None:
         super().__init__()
-        self._packages = packages
+        self._packages = (*packages, "greenroom")
 
     def raises(self, error: BaseException) -> bool:
         if not isinstance(error, Exception) or type(error).__module__.partition(".")[0] in self._packages:
