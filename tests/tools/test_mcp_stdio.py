@@ -197,6 +197,15 @@ async def test_a_missing_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> N
         assert talk.problem() == "tools of mcp.stub: the environment has no STUB_TOKEN"
 
 
+async def test_one_that_ends_is_told_of_with_what_it_said_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STUB_TOKEN", SECRET)
+    code = "import os, sys; print('begun', file=sys.stderr); sys.exit('no database for ' + os.environ['STUB_TOKEN'])"
+    ending = McpServer("stub", command=[sys.executable, "-S", "-I", "-c", code], env_from=["STUB_TOKEN"])
+    async with talking(ending) as talk:
+        words = "its last words: no database for [redacted]"
+        assert talk.problem() == f"tools of mcp.stub: it ended with exit code 1; {words}"
+
+
 async def test_one_that_never_answers_is_told_of_and_left(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("greenroom.tools.mcp.pool._PATIENCE", 0.3)
     async with talking(stub("silent")) as talk:

@@ -97,6 +97,7 @@ class Child:
         """The line that is not at its end yet."""
         self._complaint = bytearray()
         self._complaints = 0
+        self._last_words = b""
         self._more = asyncio.Event()
         self._output_over = False
         self._paused = False
@@ -153,6 +154,11 @@ class Child:
         """What it ended with, once it has; a signal's number below zero."""
         await self._exited.wait()
         return self._process.returncode
+
+    @property
+    def last_words(self) -> str:
+        """The last line of its standard error that says something."""
+        return self._told(self._last_words)
 
     def listen(self) -> bool:
         """Something new begins. Whether it is there for that: it runs, and has said nothing since. It may complain anew."""
@@ -272,10 +278,14 @@ class Child:
         self._complaint[:] = rest
         for line in lines:
             self._complaints += 1
+            self._last_words = line if line.strip() else self._last_words
             if self._complaints <= _COMPLAINTS:
-                _log.info("%s: %s", self._command.name, self._command.hide(shortened(line.decode(errors="replace"))))
+                _log.info("%s: %s", self._command.name, self._told(line))
             elif self._complaints == _COMPLAINTS + 1:
                 _log.info("%s: it says more, which is dropped", self._command.name)
+
+    def _told(self, line: bytes) -> str:
+        return self._command.hide(shortened(line.decode(errors="replace")))
 
 
 def ended_with(code: int) -> str:

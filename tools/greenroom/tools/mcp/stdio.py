@@ -4,7 +4,7 @@ import asyncio
 import logging
 import shutil
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -114,9 +114,14 @@ class _Reading:
     async def _end(self) -> str:
         try:
             async with asyncio.timeout(_ENDING):
-                return f"it ended with {ended_with(await self._child.exit_code())}"
+                end = f"it ended with {ended_with(await self._child.exit_code())}"
         except TimeoutError:
             return "it closed its standard output"
+        with suppress(TimeoutError):  # what it complained may still be on its way
+            async with asyncio.timeout(_ENDING):
+                await self._child.over()
+        words = self._child.last_words
+        return f"{end}; its last words: {words}" if words else end
 
     async def aclose(self) -> None:
         """Its process is closed with the transport."""
