@@ -29,7 +29,7 @@ from stub_model import (
 from talk import Talk, Told, talking
 
 from greenroom.agents.adapters.pydantic_ai import PydanticAIAgent
-from greenroom.agents.llm import Endpoint, LlmAgent, LlmOptions
+from greenroom.agents.llm import Endpoint, LlmAgent, LlmOptions, answering
 from greenroom.core.errors import AgentDown, AgentFailed, ContextExceeded, GreenroomError, LimitExceeded, TurnTimeout
 from greenroom.core.limits import Limits
 from greenroom.core.records import TurnRecord
@@ -105,6 +105,22 @@ async def test_what_does_not_pass_is_503_after_the_retries(
         assert agent.problem() == ""
     assert detail == f"AgentUnavailable: no model has answered: {', '.join([f'openai:stub: {reason}'] * 3)}"
     assert "SECRET" not in caplog.text
+
+
+async def test_a_turn_that_was_not_answered_says_for_a_minute_how_the_agent_is(
+    model: StubModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that looks at /health before it starts would wait for ever for another one's turn."""
+    now = 1000.0
+    monkeypatch.setattr(answering, "monotonic", lambda: now)
+    model.play(fails(401))
+    agent = desk(model)
+    async with talking(agent) as talk:
+        await goes_down(talk)
+        now += 59
+        assert agent.problem() == "no model has answered: openai:stub: unauthorized (401)"
+        now += 2
+        assert agent.problem() == ""
 
 
 REFUSED = {

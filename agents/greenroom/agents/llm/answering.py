@@ -3,7 +3,8 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from time import monotonic
+from typing import Any, Final
 
 from pydantic_ai.messages import (
     ModelMessage,
@@ -25,6 +26,9 @@ from greenroom.agents.llm.sampling import settings_for, settings_of
 from greenroom.agents.llm.taped import ask_taped
 from greenroom.sdk import AgentUnavailable, Reply, Tool, Turn, Usage
 
+_TELLING: Final = 60.0
+"""Seconds for which a turn that was not answered says how the agent is."""
+
 
 class Answering:
     """What an agent's turns share between its start and its stop: open models, the tools' schemas, the settings."""
@@ -35,8 +39,14 @@ class Answering:
         self._options = options
         self._settings = settings_of(options)
         self._models = models
-        self.problem = ""
-        """What the last turn that was not answered came to; "" once one has been."""
+        self._problem = ""
+        self._since = 0.0
+
+    @property
+    def problem(self) -> str:
+        """What the last turn that was not answered came to; "" once one has been, or when that says nothing of now any
+        more: who looks before it asks would never ask."""
+        return self._problem if monotonic() - self._since < _TELLING else ""
 
     async def answer(self, turn: Turn) -> Reply:
         """Raises `AgentUnavailable` when no model answers."""
@@ -45,9 +55,9 @@ class Answering:
             reply = await self._answer(turn, asking)
         except AgentUnavailable as unavailable:
             if asking.is_down:
-                self.problem = str(unavailable)
+                self._problem, self._since = str(unavailable), monotonic()
             raise
-        self.problem = ""
+        self._problem = ""
         return reply
 
     async def _answer(self, turn: Turn, asking: Asking) -> Reply:
