@@ -163,6 +163,17 @@ async def test_without_a_name_the_first_model_is_asked() -> None:
     assert [asked.path for asked in served.asked] == ["/v1/models", *["/v1/chat/completions"] * 2]
 
 
+@pytest.mark.parametrize("address", ["/v1?version=2", "/v1/?version=2", "/v1/chat/completions?version=2"])
+async def test_what_is_behind_the_question_mark_of_an_address_goes_with_every_request(address: str) -> None:
+    async with endpoint(
+        lambda asked: Told({"data": [{"id": "m"}]} if asked.method == "GET" else completion())
+    ) as served:
+        agent = OpenAiAgent(served.url + address)
+        await play(agent, ["hi"])
+    assert [asked.path for asked in served.asked] == ["/v1/models?version=2", "/v1/chat/completions?version=2"]
+    assert "version" not in agent.name
+
+
 async def test_what_an_endpoint_of_our_own_format_says_is_kept() -> None:
     told = completion("hi") | {
         "evaluation_metadata": {"intent": "greeting"},

@@ -60,6 +60,8 @@ EXPLAINED = {
     "functions:alone": "a reply function takes a Turn and nothing else: too many positional arguments",
     "functions:third": "functions has no third; it has alone, pair",
     "schöp=counting:agent": "'schöp' is no name for an agent; one is of letters, digits, '_', '.' and '-'",
+    "https://host/chat?code=x": "replies show an address, and behind its ? may be a key: name it, as in"
+    " NAME=https://host/chat?code=x",
     "broken:agent": "broken imports no_such_library, which is not installed\n"
     "  broken.py:1 in <module>: import no_such_library",
     "failing:agent": "importing failing failed: KeyError: 'today'\n  failing.py:3 in <module>: agent = slip.make()\n"

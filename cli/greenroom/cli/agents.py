@@ -58,6 +58,10 @@ def load_agent(name: str, settings: Settings | None = None) -> Agent:
         if odd := _ODDLY_NAMED.match(target):
             raise AgentError(f"{odd[1]!r} is no name for an agent; one is of letters, digits, '_', '.' and '-'")
         if _is_endpoint(target):
+            if "?" in agent_id(name):
+                raise AgentError(
+                    f"replies show an address, and behind its ? may be a key: name it, as in NAME={target}"
+                )
             return _endpoint(target, settings)
         return agent_named(target, Path.cwd(), factory=settings.factory)
     except AgentError as problem:
@@ -84,7 +88,7 @@ def _endpoint(url: str, settings: Settings) -> Agent:
     from greenroom.agents.http import AnswerPaths, HttpAgent, OpenAiAgent  # noqa: PLC0415  # seldom wanted
 
     headers = dict(map(_header, settings.upstream_headers))
-    is_openai = url.rstrip("/").endswith(("/v1", "/chat/completions"))
+    is_openai = url.partition("?")[0].rstrip("/").endswith(("/v1", "/chat/completions"))
     if settings.upstream_reply:
         if settings.upstream_model:
             raise AgentError("--upstream-model is for OpenAI-compatible endpoints, which need no --reply")

@@ -32,12 +32,15 @@ class OpenAiAgent(Agent):
         name: str = "",
         **agent: Any,
     ) -> None:
-        super().__init__(name or url, **agent)
+        address, mark, query = url.partition("?")
+        super().__init__(name or address, **agent)
         own = from_environment(headers or {})
         key = (api_key or os.environ.get("OPENAI_API_KEY", "")).strip()
         if key and "authorization" not in {header.lower() for header in own}:
             own["Authorization"] = f"Bearer {key}"
-        self._upstream = Upstream(url.rstrip("/").removesuffix("/chat/completions"), own)
+        self._query = mark + query
+        """Goes with every request: some gateways want a version there."""
+        self._upstream = Upstream(address.rstrip("/").removesuffix("/chat/completions"), own)
         self._model = model
         self._listed: Any = None
         """What the endpoint says of its models, once it has been asked."""
@@ -67,7 +70,7 @@ class OpenAiAgent(Agent):
         """The answer; of a stream all text has been said."""
         upstream, completion = self._upstream, Completion()
         body = as_body(asked, stream=turn.streamed)
-        async with upstream.post(turn, f"{upstream.url}/chat/completions", body, {}) as answer:
+        async with upstream.post(turn, f"{upstream.url}/chat/completions{self._query}", body, {}) as answer:
             if not answer.is_stream:
                 completion.add_whole(await answer.json())
                 return completion
@@ -86,7 +89,7 @@ class OpenAiAgent(Agent):
 
         async def ask() -> Any:
             if self._listed is None:
-                self._listed = await self._upstream.get_json(turn, url)
+                self._listed = await self._upstream.get_json(turn, url + self._query)
             return self._listed
 
         listed = await turn.recorded(url, {}, ask)
