@@ -234,6 +234,18 @@ async def test_who_may_come_in_without_credentials_shows_those_that_there_are(
     assert [asked.headers.get("authorization") for asked in served.asked] == [None, f"Bearer {SECRET}"]
 
 
+async def test_references_may_lead_as_far_as_they_like(tmp_path: Path) -> None:
+    links: dict[str, Any] = {
+        f"S{number}": {"type": "object", "properties": {"next": {"$ref": f"#/components/schemas/S{number + 1}"}}}
+        for number in range(1000)
+    }
+    links["S1000"] = {"type": "integer"}
+    document = one({"name": "p", "in": "query", "schema": {"$ref": "#/components/schemas/S0"}})
+    document["components"] = {"schemas": links}
+    [source] = in_file(tmp_path, document, "http://x")
+    assert (source.problem(), len(source.tools[0].signature.schema()["$defs"])) == ("", 1001)
+
+
 async def test_of_forms_that_a_discriminator_tells_apart_several_may_fit(tmp_path: Path) -> None:
     pets = [{"properties": {"kind": {"type": "string"}, name: {"type": "integer"}}} for name in ("lives", "legs")]
     pet: dict[str, Any] = {"oneOf": pets, "discriminator": {"propertyName": "kind"}}
@@ -306,6 +318,14 @@ async def test_a_document_that_is_not_there_at_start_is_fetched_again_until_it_i
             assert talk.names == ["listOrders", "getOrder", "get_ping", "other"] or talk.names == ["other"]
             await heals(talk)
             assert await talk.call("getOrder", order_id="1") == {"ok": True}
+
+
+async def test_a_document_may_be_longer_than_an_answer_and_come_later_than_one(tmp_path: Path) -> None:
+    long = shop(info={"title": "Shop", "version": "1", "description": "x" * 9_000_000})
+    async with endpoint(described(long)) as served:
+        told = table("openapi.shop", {"document": f"{served.url}/openapi.json", "timeout": 0.001})
+        async with talking(*sources(tmp_path, told)) as talk:
+            assert (talk.problem(), talk.names[-1]) == ("", "get_ping")
 
 
 async def test_a_document_that_never_comes_is_told_and_holds_nothing_up(

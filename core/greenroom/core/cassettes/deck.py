@@ -80,7 +80,7 @@ class Deck:
             record_tools(agent.name, agent.rack.sources, records, self._redactor)
         ids = {"${session_id}": session.session_id, "${chat_id}": session.chat_id, "${user_id}": session.user_id}
         talk = Talk(self._redactor.text(agent.name), scenario.id, said, again)
-        place = Place(talk, turn, _hash(session.namespace, session.session_id), ids, given)
+        place = Place(talk, turn, _hash(session.session_id), ids, given)
         return Tape(place, replays, records, self._redactor)
 
     def prepare(self, agent: Agent) -> None:
@@ -119,5 +119,5 @@ class Deck:
         return found
 
 
-def _hash(*parts: str) -> str:
-    return hashlib.blake2b("\0".join(parts).encode(errors="replace"), digest_size=6).hexdigest()
+def _hash(id: str) -> str:
+    return hashlib.blake2b(id.encode(errors="replace"), digest_size=6).hexdigest()

@@ -97,14 +97,14 @@ class Server:
             raise self._refusal(answer)
         return answer
 
-    async def ask(self, request: Request, time_left: float) -> Answer:
-        """What it answers, an error too. Raises `ToolError` where nothing comes."""
+    async def ask(self, request: Request, time_left: float, longest: int = LONGEST) -> Answer:
+        """What it answers, an error too; `longest` bytes of it. Raises `ToolError` where nothing comes."""
         if self._client is None:
             raise ToolError(f"{self.name}: it has not been started", code="unreachable")
         seconds = min(self._timeout, time_left)
         try:
             async with asyncio.timeout(seconds):
-                answer = await self._asked(request)
+                answer = await self._asked(request, longest)
         except TimeoutError:
             problem = f"no answer within {seconds:g} s"
             if seconds == self._timeout:  # a caller with little time says nothing about the server
@@ -147,7 +147,7 @@ class Server:
                 if self._is_away and answer.status_code not in _AWAY:
                     self.problem, self._is_away = "", False
 
-    async def _asked(self, request: Request) -> Answer:
+    async def _asked(self, request: Request, longest: int) -> Answer:
         url = request.url
         if request.query:
             url += ("&" if "?" in url else "?") + urlencode(request.query, errors="replace")
@@ -161,7 +161,7 @@ class Server:
             try:
                 stays = following is not None and _origin(following.url) == _origin(built.url)
                 if following is None or not stays or request.method not in ("GET", "HEAD"):
-                    return await self._read(response)
+                    return await self._read(response, longest)
             finally:
                 await response.aclose()
             built = following
@@ -176,17 +176,17 @@ class Server:
                 raise
             return await self._client.send(built, stream=True)
 
-    async def _read(self, response: Any) -> Answer:
+    async def _read(self, response: Any, longest: int) -> Answer:
         kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         body, is_whole = bytearray(), True
         async for part in response.aiter_bytes():
             body += part
-            if len(body) > LONGEST:
+            if len(body) > longest:
                 is_whole = False
                 break
         if response.next_request is not None:
             body[:] = f"it redirects to {response.headers.get('location', '')}; name that address".encode()
-        return Answer(self.name, response.status_code, kind, bytes(body[:LONGEST]), is_whole)
+        return Answer(self.name, response.status_code, kind, bytes(body[:longest]), is_whole)
 
     def _said(self, answer: Answer) -> str:
         known = answer.status in HTTPStatus._value2member_map_

@@ -20,26 +20,35 @@ class Definitions:
     def __init__(self, document: Document) -> None:
         self._document = document
         self._names: dict[str, str] = {}
+        self._named: list[tuple[str, str]] = []
+        """What was referred to and is not translated yet: a chain of references may be longer than the stack is deep."""
         self.defs: dict[str, Any] = {}
 
     def translated(self, schema: Any) -> Any:
         """Raises `Unusable` for a reference that leads nowhere, or elsewhere."""
+        made = self._translated(schema)
+        while self._named:
+            name, reference = self._named.pop()
+            self.defs[name] = self._translated(self._document.at(reference))
+        return made
+
+    def _translated(self, schema: Any) -> Any:
         if not isinstance(schema, dict):
             return schema
         if isinstance(schema.get("$ref"), str):
             others = {} if self._document.is_3_0 else {key: value for key, value in schema.items() if key != "$ref"}
-            return {**self.translated(others), "$ref": f"#/$defs/{self._defined(schema['$ref'])}"}
+            return {**self._translated(others), "$ref": f"#/$defs/{self._defined(schema['$ref'])}"}
         made: dict[str, Any] = {}
         for key, value in schema.items():
             if key in _BY_NAME and isinstance(value, dict):
-                made[key] = {name: self.translated(one) for name, one in value.items()}
+                made[key] = {name: self._translated(one) for name, one in value.items()}
             elif key in _LISTS and isinstance(value, list):
                 # where a discriminator says which one is meant, the others may fit as well
                 made["anyOf" if key == "oneOf" and "discriminator" in schema else key] = list(
-                    map(self.translated, value)
+                    map(self._translated, value)
                 )
             elif key in _SINGLE:
-                made[key] = self.translated(value)
+                made[key] = self._translated(value)
             elif key not in _NOT_JSON_SCHEMA and not key.startswith("x-"):
                 made[key] = value
         self._leave_out_what_only_answers_have(schema, made)
@@ -54,7 +63,7 @@ class Definitions:
                 name = f"{wanted}_{number}"
             self._names[reference] = name
             self.defs[name] = {}
-            self.defs[name] = self.translated(self._document.at(reference))
+            self._named.append((name, reference))
         return self._names[reference]
 
     def _leave_out_what_only_answers_have(self, schema: dict[str, Any], made: dict[str, Any]) -> None:

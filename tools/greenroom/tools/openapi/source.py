@@ -15,7 +15,10 @@ _log = logging.getLogger(__name__)
 
 _AT_START = 5.0
 """Seconds that the start waits for a document."""
-_PATIENCE = 30.0
+PATIENCE = 30.0
+"""Seconds that a document may take, however short its operations' calls are."""
+_LONGEST = 64 * 1024 * 1024
+"""Bytes of a document; there are some of 12 MB and more."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 60.0
 
 
@@ -75,9 +78,11 @@ class OpenApiSource(ToolSource):
         pause = _FIRST_PAUSE
         while True:
             try:
-                answer = await self._fetch.ask(Request("GET", self._address), _PATIENCE)
-                if answer.status >= 300 or not answer.is_whole:
-                    raise AgentError(f"{answer.status} {answer.quote:.200}" if answer.is_whole else "it is too long")
+                answer = await self._fetch.ask(Request("GET", self._address), PATIENCE, _LONGEST)
+                if not answer.is_whole:
+                    raise AgentError(f"it has more than {_LONGEST} bytes")
+                if answer.status >= 300:
+                    raise AgentError(f"{answer.status} {answer.quote:.200}")
                 self._take(await asyncio.to_thread(self._read, answer.body))
             except (AgentError, ToolError) as problem:
                 why = self._fetch.hidden(str(problem).removeprefix(f"{self.name}: "))

@@ -13,7 +13,7 @@ from greenroom.tools.http.settings import HttpTable
 from greenroom.tools.http.url import UrlTemplate
 from greenroom.tools.openapi.document import Document, read_document
 from greenroom.tools.openapi.offer import Wish
-from greenroom.tools.openapi.source import OpenApiSource
+from greenroom.tools.openapi.source import PATIENCE, OpenApiSource
 from greenroom.tools.tables import read_table
 
 
@@ -50,7 +50,7 @@ def read_openapi(settings: Mapping[str, Any], name: str, folder: Path) -> OpenAp
         except ValueError as problem:
             raise AgentError(f"{name}.document: {problem}") from None
         is_there = not table.base_url or urlsplit(table.base_url)[:2] == urlsplit(table.document)[:2]
-        fetch = Server(name, table.timeout, table.headers if is_there else {})
+        fetch = Server(name, PATIENCE, table.headers if is_there else {})
     else:
         document = _in_file(folder / table.document, name)
     return OpenApiSource(server, document, wish, fetch=fetch, max_bytes=table.max_bytes)
