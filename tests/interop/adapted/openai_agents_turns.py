@@ -300,9 +300,13 @@ async def test_nothing_is_traced_unless_a_run_config_is_given(monkeypatch: pytes
 
 
 class Shelf(MCPServer):
-    """An MCP server with one tool."""
+    """An MCP server with one tool. `asked` is what it was asked."""
 
     name = "shelf"
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.asked: list[str] = []
 
     async def connect(self) -> None: ...
 
@@ -313,6 +317,7 @@ class Shelf(MCPServer):
         return [MCPTool(name="look_up", description="Looks it up.", input_schema=schema)]
 
     async def call_tool(self, tool_name: str, arguments: Any, meta: Any = None) -> CallToolResult:
+        self.asked.append(arguments["order_id"])
         return CallToolResult(content=[TextContent(type="text", text=f"{arguments['order_id']} is on the shelf")])
 
     async def list_prompts(self) -> Any: ...
@@ -327,6 +332,18 @@ async def test_an_mcp_servers_tools_run_in_the_toolbox() -> None:
     assert (name, ok) == ("look_up", True)
     assert "7 is on the shelf" in result
     assert "7 is on the shelf" in reply.text
+
+
+@pytest.mark.parametrize("resolved", [False, True])
+async def test_an_mcp_servers_tools_are_replayed_where_nothing_of_the_run_goes_to_it(
+    tmp_path: Path, resolved: bool
+) -> None:
+    path, shelf = tmp_path / "talk.jsonl", Shelf(tool_meta_resolver=(lambda context: {"a": 1}) if resolved else None)
+    agent = OpenAIAgentsAgent(Agent("desk", model=FakeModel(desk), mcp_servers=[shelf]))
+    [live] = await play(agent, ["look up 7"], record=path)
+    [again] = await play(agent, ["look up 7"], record=path, replay=path)
+    assert (again.text, calls(again)) == (live.text, calls(live))
+    assert shelf.asked == (["7", "7"] if resolved else ["7"])
 
 
 async def test_a_tool_that_the_models_provider_runs_is_recorded() -> None:

@@ -93,8 +93,9 @@ class Company:
     def _mcp_tools_of(self, agent: Any) -> Any:
         """An MCP server's tools, which are asked for in every run."""
         listed = agent.get_mcp_tools
+        in_context = any(one.tool_meta_resolver or one.custom_data_extractor for one in agent.mcp_servers)
 
         async def get_mcp_tools(context: Any) -> list[Any]:
-            return [through_toolbox(self._sdk, tool) for tool in await listed(context)]
+            return [through_toolbox(self._sdk, tool, replayable=not in_context) for tool in await listed(context)]
 
         return get_mcp_tools

@@ -15,7 +15,7 @@ _BY_NAME = ByName("agents")
 class Invocation:
     """What a function tool does when it is called: within a turn the toolbox runs it, elsewhere it runs as it did."""
 
-    def __init__(self, sdk: Any, tool: Any) -> None:
+    def __init__(self, sdk: Any, tool: Any, *, replayable: bool) -> None:
         self._sdk = sdk
         self._tool = tool
         self._raising = copy.copy(tool)
@@ -24,7 +24,7 @@ class Invocation:
         self._raising._failure_error_function = None
         self._raising._use_default_failure_error_function = False
         about = {"description": tool.description, "parameters": tool.params_json_schema}
-        self.known: Tool[..., Any] = framework_tool(tool.name, self._alone, **about, replayable=_is_plain(tool))
+        self.known: Tool[..., Any] = framework_tool(tool.name, self._alone, **about, replayable=replayable)
         """The tool as one of Greenroom's."""
         self.known.timeout = tool.timeout_seconds
 
@@ -87,12 +87,13 @@ def _is_plain(tool: Any) -> bool:
     return function is not None and takes_only(function, tool.params_json_schema.get("properties", ()))
 
 
-def through_toolbox(sdk: Any, tool: Any) -> Any:
-    """A copy of a tool that the toolbox runs; one that is such a copy already, or that is no function tool, as it is."""
+def through_toolbox(sdk: Any, tool: Any, *, replayable: bool = False) -> Any:
+    """A copy of a tool that the toolbox runs; one that is such a copy already, or that is no function tool, as it is.
+    `replayable`: see `framework_tool`; a function's signature says it too."""
     if not isinstance(tool, sdk.FunctionTool) or isinstance(tool.on_invoke_tool, Invocation):
         return tool
     made = copy.copy(tool)
-    made.on_invoke_tool = Invocation(sdk, tool)
+    made.on_invoke_tool = Invocation(sdk, tool, replayable=replayable or _is_plain(tool))
     made.timeout_seconds = None  # the toolbox keeps it, and says so in the evidence
     return made
 
