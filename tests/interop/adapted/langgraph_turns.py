@@ -493,3 +493,25 @@ async def test_tools_that_take_their_arguments_alone_are_replayed(tmp_path: Path
     replayed = (*names_of(PLAIN, FAILING), "gives_an_object", "refuses", "finder")
     kept_live = ("with_the_turn", *names_of([fails_by_its_own]), *(one.name for one in live))
     await sees_tools_replayed(agent, tmp_path, replayed, kept_live, heard.seen)
+
+
+async def test_a_tool_that_waits_for_the_user_is_called_to_ask_and_replayed_when_it_was_answered(
+    tmp_path: Path,
+) -> None:
+    @tool
+    def book(city: str) -> str:
+        """Books, if the user is sure."""
+        ran.append("book")
+        return f"{city}: {interrupt('Sure?')}"
+
+    built = StateGraph(MessagesState).add_node("model", call_city).add_node("tools", ToolNode([book]))
+    built.add_edge(START, "model").add_edge("tools", "model")
+    built.add_conditional_edges("model", lambda state: "tools" if state["messages"][-1].tool_calls else END)
+    agent = LangGraphAgent(built.compile(checkpointer=InMemorySaver()))
+    path, told = tmp_path / "talk.jsonl", ["book Oslo", "yes", "book Rome", "no"]
+    recorded = await play(agent, told, record=path)
+    assert [reply.text for reply in recorded] == ["Sure?", "It says: 'Oslo: yes'", "Sure?", "It says: 'Rome: no'"]
+    ran.clear()
+    again = await play(agent, told, replay=path, session_id="another")
+    assert [reply.text for reply in again] == [reply.text for reply in recorded]
+    assert len(ran) == 2
