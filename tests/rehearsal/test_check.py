@@ -5,13 +5,14 @@ import json
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import httpx2
 import pytest
 from upright_server import Answered, Headers, Upright, foreign, serving
 from whole_sandbox import sandbox
 
 from greenroom.agents.support import agent as support_agent
 from greenroom.rehearsal import CHECKS, Level, Options, Outcome, Report, Result, junit, run
-from greenroom.rehearsal.endpoint import Answer, Ask, Endpoint, Gone
+from greenroom.rehearsal.endpoint import Answer, Ask, Endpoint, Gone, NoAnswer
 
 FAULTS = {
     "slow health": {"health.timing"},
@@ -247,3 +248,45 @@ async def test_a_limit_of_requests_is_waited_for_and_never_taken_for_a_refusal(m
     assert named(report, Outcome.HOLDS) == {"errors.role"}, told(report)
     assert named(report, Outcome.NOT_TOLD) == {"streaming.usage"}
     assert "requests are limited" in told(report)
+
+
+async def test_a_model_that_is_wanted_and_not_listed_is_asked_for_once() -> None:
+    async def silent(method: str, path: str, headers: Headers, body: bytes) -> Answered:
+        return await foreign(method, path.replace("models", "nothing"), headers, body)
+
+    async with serving(silent) as url:
+        report = await run(small(url), Watching())
+        named_one = await run(small(url, model="tiny", only=("chat.published",)), Watching())
+    results = {result.check.name: result for result in report.results}
+    assert results["chat.published"].evidence is not None
+    assert results["chat.published"].evidence.right.endswith("it speaks of a model, and --agent-model NAME sends one")
+    assert results["users.create"].note == "it does not chat: a first message was answered 400 (chat.published)"
+    assert report.left_behind == ""
+    assert named_one.exit_code == 0
+
+
+async def test_a_connection_that_ends_after_an_answer_is_not_held_against_the_next_request() -> None:
+    """So do servers that have failed; a client sees it when its next request is under way."""
+    answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-type: application/json\r\n\r\n{}"
+    refused = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal refused
+        for answered in range(2):
+            head = await reader.readuntil(b"\r\n\r\n")
+            if answered or b"/never" in head:
+                refused += 1
+                break
+            writer.write(answer)
+            await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with httpx2.AsyncClient(base_url=url, timeout=20) as client:
+            endpoint = Endpoint(client, {})
+            assert (await endpoint.ask("GET", "/first")).status == 200
+            assert (await endpoint.ask("GET", "/second")).status == 200
+            assert refused == 1
+            with pytest.raises(NoAnswer, match="GET /never: "):
+                await endpoint.ask("GET", "/never")

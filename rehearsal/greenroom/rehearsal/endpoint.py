@@ -30,6 +30,10 @@ class Gone(NoAnswer):
     """No connection can be made."""
 
 
+class Broken(NoAnswer):
+    """The connection broke."""
+
+
 class Limited(NoAnswer):
     """Requests are limited, and this one was answered 429 however often it was repeated."""
 
@@ -103,7 +107,11 @@ class Endpoint:
     ) -> Answer:
         """An answer. Where the endpoint says that it is busy, the request is repeated. Raises `NoAnswer`; a limit of requests
         is `Limited`, as what is checked must not be taken for refused then."""
-        answer = await self.ask_often(Ask(method, path, body, content, **how), at_429=_PATIENT_ATTEMPTS)
+        ask = Ask(method, path, body, content, **how)
+        try:
+            answer = await self.ask_often(ask, at_429=_PATIENT_ATTEMPTS)
+        except Broken:  # many servers end a connection when they have failed, while the next request is under way on it
+            answer = await self.ask_often(ask, at_429=_PATIENT_ATTEMPTS)
         if answer.status == 429 and not _is_final(answer):
             raise Limited(f"{method} {path}: answered 429 again and again, as requests are limited")
         return answer
@@ -136,6 +144,8 @@ class Endpoint:
             raise Gone(_why(problem)) from None
         except httpx2.TimeoutException:
             raise NoAnswer(f"{ask.method} {ask.path}: no answer within {self._client.timeout.read:g} s") from None
+        except (httpx2.NetworkError, httpx2.RemoteProtocolError) as problem:
+            raise Broken(f"{ask.method} {ask.path}: {_why(problem)}") from None
         except (httpx2.TransportError, httpx2.DecodingError) as problem:
             raise NoAnswer(f"{ask.method} {ask.path}: {_why(problem)}") from None
         text = got.content.decode("utf-8", "replace")

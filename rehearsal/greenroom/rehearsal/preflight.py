@@ -58,11 +58,11 @@ def _refuse(stage: Stage, answer: Answer) -> None:
         html = answer.media_type == "text/html" or answer.text.lstrip()[:1] == "<"
         what = "an HTML page" if html else f"what is no JSON ({answer.excerpt[:80]!r})" if answer.text else "nothing"
         raise CannotCheck(f"{where} is answered with {what}, status {answer.status}: is this the sandbox's address?")
-    if answer.status in (404, 405) and not _speaks_of_model(answer):
+    if answer.status in (404, 405) and not speaks_of_model(answer):
         raise CannotCheck(f"{where} is answered {answer.status}: there is no chat at this address")
 
 
-def _speaks_of_model(answer: Answer) -> bool:
+def speaks_of_model(answer: Answer) -> bool:
     """An endpoint that serves several models answers 404 for one that it does not know."""
     return "model" in answer.text.lower()
 

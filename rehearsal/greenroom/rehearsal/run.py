@@ -15,7 +15,7 @@ from greenroom.rehearsal.check import Check, DoesNotHold, Evidence, Level, NotOf
 from greenroom.rehearsal.endpoint import Answer, Endpoint, Gone, Limited, NoAnswer, trusted
 from greenroom.rehearsal.names import Names
 from greenroom.rehearsal.options import Options, WrongOption, auth_headers
-from greenroom.rehearsal.preflight import look
+from greenroom.rehearsal.preflight import look, speaks_of_model
 from greenroom.rehearsal.report import Report
 from greenroom.rehearsal.stage import Stage
 from greenroom.rehearsal.tidying import tidy
@@ -60,7 +60,7 @@ async def run(options: Options, watcher: Watcher) -> Report:
                 results += await _round(stage, playing, silent, watcher)
         finally:
             watcher.advance("tidying up", 0, 1)
-            left = await tidy(stage)
+            left = await tidy(stage) if stage.replies or not silent else ""  # what never replied has kept nothing
     order = {check.name: number for number, check in enumerate(checks)}
     results.sort(key=lambda result: order[result.check.name])
     return Report(
@@ -101,7 +101,7 @@ async def _round(stage: Stage, checks: Sequence[Check], silent: Answer | None, w
 
     async def one(check: Check) -> Result:
         async with places:
-            result = _unplayed(check, silent) if silent and _needs_chat(check) else await _play(stage, check)
+            result = _unplayed(stage, check, silent) if silent and _needs_chat(check) else await _play(stage, check)
             watcher.finished(result)
             return result
 
@@ -112,13 +112,14 @@ def _needs_chat(check: Check) -> bool:
     return check.group not in _CHATLESS and check.name != "chat.minimal"
 
 
-def _unplayed(check: Check, silent: Answer) -> Result:
+def _unplayed(stage: Stage, check: Check, silent: Answer) -> Result:
     """Where it does not chat one check fails of it, so that it is a finding whatever was chosen; the rest is not told."""
-    note = f"it does not chat: a first message was answered {silent.status}: {silent.excerpt[:200]}"
+    note = f"a first message was answered {silent.status}"
     if check.name != _TOLD_BY:
-        return Result(check, Outcome.NOT_TOLD, note, None, 0.0)
-    found = DoesNotHold(f"a first message was answered {silent.status}", "200 and a reply", silent)
-    return Result(check, Outcome.FAILS, note, found.evidence, 0.0)
+        return Result(check, Outcome.NOT_TOLD, f"it does not chat: {note} ({_TOLD_BY})", None, 0.0)
+    wants_model = not stage.options.model and speaks_of_model(silent)
+    hint = "; it speaks of a model, and --agent-model NAME sends one" if wants_model else ""
+    return Result(check, Outcome.FAILS, note, DoesNotHold(note, f"200 and a reply{hint}", silent).evidence, 0.0)
 
 
 async def _play(stage: Stage, check: Check) -> Result:
