@@ -27,7 +27,7 @@ TOOLS = [
     *({"name": name, "inputSchema": schema()} for name in ("fail", "die", "surroundings", "meta", "chatter", "parts")),
     *(
         {"name": name, "inputSchema": schema()}
-        for name in ("grow", "never", "refuse", "no_answer", "cancelled", "close")
+        for name in ("grow", "never", "refuse", "no_answer", "unsaid", "cancelled", "close")
     ),
     {"name": "wait", "inputSchema": schema(seconds="number")},
     {"name": "big", "inputSchema": schema(bytes="number")},
@@ -104,6 +104,8 @@ def answer(name: str, given: dict, params: dict) -> dict | None:
 def call(number: object, params: dict) -> None:
     if params["name"] == "refuse":
         send(id=number, error={"code": -32602, "message": f"not like that, {os.environ.get('STUB_TOKEN')}"})
+    elif params["name"] == "unsaid":
+        send(id=number)
     elif (result := answer(params["name"], params.get("arguments") or {}, params)) is not None:
         send(id=number, result=result)
 

@@ -122,6 +122,9 @@ async def test_failures_name_the_server_and_hide_its_secrets(
         assert message.startswith("mcp.stub gave an answer that is not right: Invalid structured content")
         none = "mcp.stub gave an answer that is none: content: Field required"
         assert await talk.call("no_answer") == failure("bad_answer", none)
+        unsaid = 'mcp.stub: Failed to parse its answer: {"jsonrpc": "2.0", "id": '
+        kind, said = await talk.call("unsaid")
+        assert (kind, said[: len(unsaid)]) == ("bad_answer", unsaid)
         assert await talk.call("chatter") == "said"  # what its code prints between the messages breaks nothing
         await until(lambda: any(one.startswith("mcp.stub: xxx") for one in caplog.messages))
     assert "mcp.stub: complaint with [redacted]" in caplog.messages

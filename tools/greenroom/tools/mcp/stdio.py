@@ -1,6 +1,7 @@
 """The way to a server that is a program: JSON lines on its standard input and output."""
 
 import asyncio
+import json
 import logging
 import shutil
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -14,7 +15,7 @@ from typing import Self
 import anyio
 from mcp.client.stdio import get_default_environment
 from mcp.shared.message import SessionMessage
-from mcp.types import jsonrpc_message_adapter
+from mcp.types import PARSE_ERROR, ErrorData, JSONRPCError, jsonrpc_message_adapter
 
 from greenroom.tools.child import Child, Command, LineTooLong, ended_with, start
 from greenroom.tools.excerpt import shortened
@@ -28,6 +29,9 @@ _LEAVING = 2.0
 
 _ENDING = 1.0
 """Seconds to learn what a server ended with that says nothing any more."""
+
+_QUOTED = 200
+"""Letters of an answer that is none."""
 
 _AGAIN = 60.0
 """Seconds after which it may complain anew."""
@@ -101,7 +105,13 @@ class _Reading:
             try:
                 return SessionMessage(jsonrpc_message_adapter.validate_json(line, by_name=False))
             except ValueError:
-                self._skip(line)
+                answered = _id_in(line)
+                if answered is None:
+                    self._skip(line)
+                    continue
+                told = self._hide(shortened(line[:1000].decode(errors="replace"), _QUOTED))
+                error = ErrorData(code=PARSE_ERROR, message=f"Failed to parse its answer: {told}")
+                return SessionMessage(JSONRPCError(jsonrpc="2.0", id=answered, error=error))
 
     def _skip(self, line: bytes) -> None:
         """What its own code prints there goes on to the log, as its standard error does."""
@@ -125,6 +135,18 @@ class _Reading:
 
     async def aclose(self) -> None:
         """Its process is closed with the transport."""
+
+
+def _id_in(line: bytes) -> str | int | None:
+    """Which request it answers, if it is meant to: what is wrong with it is then that request's affair."""
+    try:
+        message = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(message, dict) or "method" in message:
+        return None
+    answered = message.get("id")
+    return answered if isinstance(answered, str | int) else None
 
 
 class _Writing:
