@@ -26,6 +26,7 @@ Turn = agent_pb2.RunTurnRequest
 Events = AsyncIterator[agent_pb2.StreamTurnResponse]
 
 UNAVAILABLE = (grpc.StatusCode.UNAVAILABLE, "AGENT_UNAVAILABLE", "The agent is not available, try again later")
+TOO_LONG = (grpc.StatusCode.INVALID_ARGUMENT, "CONTEXT_LENGTH_EXCEEDED", "The conversation is too long for the agent")
 FAILED = (grpc.StatusCode.INTERNAL, "AGENT_FAILED", "Internal server error")
 
 
@@ -72,6 +73,39 @@ async def test_the_pause_it_asks_for_is_passed_on(tmp_path: Path) -> None:
     async with hosting(busy, tmp_path) as (core, _):
         failure = await core.refuses("hello")
     assert (told(failure), failure.retry_after) == (UNAVAILABLE, 7.5)
+
+
+async def test_a_conversation_that_is_larger_than_the_messages_it_takes_is_too_long(tmp_path: Path) -> None:
+    async def fine(turn: Turn, context: Context) -> Events:
+        yield completed("fine")
+
+    async with hosting(fine, tmp_path) as (core, _):
+        for _turn in range(2):
+            assert (await core.say("x" * 1_500_000)).text == "fine"
+        failure = await core.refuses("x" * 1_500_000)
+        [kept] = await evidence(core)
+        assert (await core.say("hello", sid="another")).text == "fine"
+    assert told(failure) == TOO_LONG
+    assert "larger than max" in kept.detail
+
+
+SAID = {
+    "grpc: received message larger than max (5400847 vs. 4194304)": grpc.StatusCode.RESOURCE_EXHAUSTED,
+    "gRPC message exceeds maximum size 4194304: 5400847": grpc.StatusCode.RESOURCE_EXHAUSTED,
+    "Received message exceeds the maximum configured message size.": grpc.StatusCode.RESOURCE_EXHAUSTED,
+    "Error, decoded message length too large: found 5400847 bytes": grpc.StatusCode.OUT_OF_RANGE,
+}
+
+
+@pytest.mark.parametrize("said", SAID)
+async def test_other_languages_say_so_in_other_words_and_a_short_turn_is_not_meant(tmp_path: Path, said: str) -> None:
+    async def refusing(turn: Turn, context: Context) -> Events:
+        await context.abort(SAID[said], said)
+        yield completed("never")
+
+    async with hosting(refusing, tmp_path) as (core, _):
+        assert told(await core.refuses("x" * 1_500_000)) == TOO_LONG
+        assert told(await core.refuses("x")) == (UNAVAILABLE if SAID[said] in DOWN else FAILED)
 
 
 WRONG: dict[str, tuple[list[agent_pb2.StreamTurnResponse], str]] = {

@@ -70,13 +70,13 @@ class GrpcAgent(Agent):
             return await self._ask(turn, request)
         except CallFailed as failed:
             if not failed.lost or _shown(turn) != before:
-                raise await self._failure(turn, failed) from None
+                raise await self._failure(turn, failed, request) from None
         item.turn.resent = True
         item.turn.timeout_ms = max(1, int(turn.time_left * 1000))
         try:
             return await self._ask(turn, request)
         except CallFailed as failed:
-            raise await self._failure(turn, failed) from None
+            raise await self._failure(turn, failed, request) from None
 
     async def _ask(self, turn: Turn, request: agent_pb2.RunTurnsRequest) -> Reply:
         """In the best way that the agent implements. Raises `CallFailed` or `RemoteFailed`."""
@@ -133,10 +133,10 @@ class GrpcAgent(Agent):
             raise
         raise RemoteFailed("its stream ended without `completed`")
 
-    async def _failure(self, turn: Turn, failed: CallFailed) -> Exception:
+    async def _failure(self, turn: Turn, failed: CallFailed, request: agent_pb2.RunTurnsRequest) -> Exception:
         if failed.code is grpc.StatusCode.DEADLINE_EXCEEDED and turn.time_left < _LAST:
             await asyncio.sleep(2 * _LAST)  # the deadline was the turn's own, which ends it
-        return failure_of(failed, self._target.url)
+        return failure_of(failed, self._target.url, request.ByteSize())
 
     async def _introduce(self) -> None:
         """Connects, and asks what it is. It need not be there yet, nor answer."""

@@ -1,5 +1,6 @@
 """gRPC statuses of a remote agent, and what each comes to here. Their texts stay in the log and the evidence."""
 
+import re
 from dataclasses import dataclass
 
 from google.protobuf.message import DecodeError
@@ -8,7 +9,7 @@ from grpc import StatusCode
 from grpc.aio import AioRpcError
 
 from greenroom.agents.remote.failure import RemoteFailed
-from greenroom.sdk import AgentUnavailable
+from greenroom.sdk import AgentUnavailable, ConversationTooLong
 from greenroom.tools.excerpt import shortened
 
 DOWN = frozenset(
@@ -25,6 +26,11 @@ DOWN = frozenset(
 say that the agent failed."""
 
 _LONGEST = 60.0
+_SMALL = 1024 * 1024
+_NO_ROOM = frozenset({StatusCode.RESOURCE_EXHAUSTED, StatusCode.OUT_OF_RANGE})
+_TOO_LARGE = re.compile(r"larger than max|exceeds (the )?maximum|length too large", re.IGNORECASE)
+"""What gRPC's libraries say for an agent that takes no message of this size (4 MiB are the most, unless it says otherwise):
+those of C, Go and Node, of Java and .NET, of Rust."""
 _DETAILS_KEY = "grpc-status-details-bin"
 
 
@@ -61,9 +67,11 @@ def of_turn(status: status_pb2.Status) -> CallFailed:
     return CallFailed(_CODES.get(status.code, StatusCode.UNKNOWN), status.message, status)
 
 
-def failure_of(failed: CallFailed, where: str) -> AgentUnavailable | RemoteFailed:
-    """What to raise for it."""
+def failure_of(failed: CallFailed, where: str, size: int) -> AgentUnavailable | ConversationTooLong | RemoteFailed:
+    """What to raise for it. `size` is the request's, in bytes."""
     said = f"{where}: {failed.code.name}: {shortened(failed.said)}"
+    if size > _SMALL and failed.code in _NO_ROOM and _TOO_LARGE.search(failed.said):
+        return ConversationTooLong(said)
     if failed.code in DOWN:
         return AgentUnavailable(said, retry_after=_retry_after(failed.status))
     return RemoteFailed(said)
