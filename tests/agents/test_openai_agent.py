@@ -174,6 +174,35 @@ async def test_what_is_behind_the_question_mark_of_an_address_goes_with_every_re
     assert "version" not in agent.name
 
 
+async def test_an_endpoint_that_refuses_what_nobody_asked_for_is_asked_without() -> None:
+    """As Mistral's does, which knows neither `user` nor `stream_options`."""
+
+    def strict(asked: Asked) -> Told:
+        extra = [name for name in ("user", "stream_options") if name in asked.body]
+        if extra:
+            told = {"type": "extra_forbidden", "loc": ["body", extra[-1]], "msg": "Extra inputs are not permitted"}
+            return Told({"object": "error", "message": {"detail": [told]}}, status=422)
+        return Told(completion()) if "stream" not in asked.body else Told(pieces=events(delta("stop", content="hi")))
+
+    async with endpoint(strict) as served, talking(agent_at(served)) as talk:
+        for heard in (Heard(), Heard(), None):
+            assert (await talk.say("Hi", user_id="u", told=heard)).reply == "hi"
+    sent = [("stream" in asked.body, "stream_options" in asked.body, "user" in asked.body) for asked in served.asked]
+    assert sent == [(True, True, True), (True, False, True), *[(True, False, False)] * 2, (False, False, False)]
+
+
+async def test_what_was_asked_for_is_never_left_out() -> None:
+    refusal = Told({"error": {"message": "no temperature, dear user"}}, status=400)
+    async with endpoint(refusal) as served, talking(agent_at(served)) as talk:
+        for _turn in range(2):
+            with pytest.raises(AgentFailed):
+                await talk.say("Hi", user_id="u", options={"temperature": 1})
+    assert [sorted(asked.body) for asked in served.asked] == [
+        ["messages", "model", "temperature", "user"],
+        ["messages", "model", "temperature"],
+    ] * 2
+
+
 async def test_what_an_endpoint_of_our_own_format_says_is_kept() -> None:
     told = completion("hi") | {
         "evaluation_metadata": {"intent": "greeting"},

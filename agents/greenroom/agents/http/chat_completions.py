@@ -1,7 +1,7 @@
 """What an OpenAI-compatible endpoint answers, whole or as a stream."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from greenroom.agents.breaker import BackendFailed
@@ -19,6 +19,8 @@ PASSED_ON = frozenset(
     }
 )  # fmt: skip
 """The options of a request that ask something of a model; `model` is the agent's own."""
+ADDED = frozenset({"user", "stream_options"})
+"""What a request has that nobody asked for: an endpoint may do without."""
 _MOST_TOKENS = 2**31
 
 
@@ -31,10 +33,11 @@ def request_of(turn: Turn, model: str) -> dict[str, Any]:
     return body
 
 
-def as_body(request: Mapping[str, Any], *, stream: bool) -> bytes:
-    """A request as it is sent. `stream`: the answer is wanted piece by piece."""
+def as_body(request: Mapping[str, Any], *, stream: bool, without: Collection[str] = ()) -> bytes:
+    """A request as it is sent. `stream`: the answer is wanted piece by piece. `without`: names that are left out."""
     further = {"stream": True, "stream_options": {"include_usage": True}} if stream else {}
-    return json.dumps({**request, **further}, ensure_ascii=False).encode()
+    sent = {name: value for name, value in {**request, **further}.items() if name not in without}
+    return json.dumps(sent, ensure_ascii=False).encode()
 
 
 class Completion:

@@ -26,6 +26,14 @@ _END_SECONDS = 0.1
 _LONGEST_RETRY_AFTER = 60.0
 
 
+class Refused(AgentError):
+    """The endpoint takes no request like this. `told` is what it says of it, for who might ask in another way."""
+
+    def __init__(self, why: str, told: str) -> None:
+        super().__init__(why)
+        self.told = told
+
+
 class Exchange:
     """An answer whose head is there. `name` is the endpoint's, for errors. Raises `AgentUnavailable` or `AgentError`, whose
     texts are for the log."""
@@ -92,7 +100,7 @@ class Exchange:
             raise BackendFailed(why, retry_after=self._retry_after())
         if is_too_long(status, _json_of(body)):
             raise ConversationTooLong(why)
-        raise AgentError(why)
+        raise Refused(why, body.decode(errors="replace"))
 
     async def _body(self, enough: int) -> bytes:
         """All of it, or somewhat more than enough."""

@@ -4,7 +4,8 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from greenroom.agents.http.chat_completions import Completion, as_body, request_of
+from greenroom.agents.http.chat_completions import ADDED, Completion, as_body, request_of
+from greenroom.agents.http.exchange import Refused
 from greenroom.agents.http.upstream import Upstream
 from greenroom.sdk import Agent, AgentUnavailable, Reply, Turn
 from greenroom.tools.headers import from_environment
@@ -44,6 +45,8 @@ class OpenAiAgent(Agent):
         self._model = model
         self._listed: Any = None
         """What the endpoint says of its models, once it has been asked."""
+        self._left_out: frozenset[str] = frozenset()
+        """What it was found to refuse."""
         self.on_startup(self._upstream.open)
         self.on_shutdown(self._upstream.close)
         self.on_health(self._upstream.breaker.problem)
@@ -67,9 +70,24 @@ class OpenAiAgent(Agent):
         return live.settle(turn)
 
     async def _ask(self, turn: Turn, asked: Mapping[str, Any]) -> Completion:
-        """The answer; of a stream all text has been said."""
+        """The answer; of a stream all text has been said. An endpoint that knows no `user`, or no `stream_options`, and
+        therefore refuses the request is asked without."""
+        left_out = self._left_out
+        while True:
+            try:
+                completion = await self._sent(turn, asked, left_out)
+            except Refused as refused:
+                named = {name for name in ADDED - left_out if name in refused.told}
+                if not named:
+                    raise
+                left_out |= named
+            else:
+                self._left_out |= left_out
+                return completion
+
+    async def _sent(self, turn: Turn, asked: Mapping[str, Any], left_out: frozenset[str]) -> Completion:
         upstream, completion = self._upstream, Completion()
-        body = as_body(asked, stream=turn.streamed)
+        body = as_body(asked, stream=turn.streamed, without=left_out)
         async with upstream.post(turn, f"{upstream.url}/chat/completions{self._query}", body, {}) as answer:
             if not answer.is_stream:
                 completion.add_whole(await answer.json())
