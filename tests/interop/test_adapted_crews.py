@@ -1,6 +1,6 @@
-"""CrewAI's agents and crews as agents, with CrewAI as it is published: their turns, that their sessions are sealed, and that
-docs/frameworks.md leads from nothing to its answer. Apart from the other frameworks, for CrewAI takes as long to install as
-all of them."""
+"""CrewAI's agents, crews and flows as agents, with CrewAI as it is published: their turns, that their sessions are sealed, and
+that docs/frameworks.md leads from nothing to its answer. Apart from the other frameworks, for CrewAI takes as long to install
+as all of them."""
 
 import json
 import re
@@ -17,8 +17,9 @@ def test_crewai(tmp_path: Path) -> None:
     from stub_openai import StubOpenAI  # noqa: PLC0415  # beside the modules that need a framework
 
     adapted = Adapted(tmp_path, "crewai")
-    adapted.run("crewai_turns.py")
+    adapted.run("crewai_turns.py", "crewai_flow_turns.py")
     adapted.check_sealed(tmp_path, "crewai_leaks:agent")
+    adapted.check_sealed(tmp_path, "crewai_flow_leaks:agent")
     [shown] = set(re.findall(r'^  "content": (".*")', PAGE.read_text(encoding="utf-8"), re.MULTILINE))
     words = json.loads(shown)
     with (

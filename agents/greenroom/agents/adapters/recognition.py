@@ -17,6 +17,8 @@ class Kind:
     module: str
     """The adapter's, in this package."""
     adapter: str
+    classes: bool = False
+    """A class of them is served, too: it is called to make one."""
 
     def has(self, cls: type) -> bool:
         return cls.__name__ == self.class_name and f"{cls.__module__}.".startswith(f"{self.package}.")
@@ -28,6 +30,7 @@ KINDS = (
     Kind("agno", "Team", "agno", "AgnoAgent"),
     Kind("crewai", "Agent", "crewai", "CrewAIAgent"),
     Kind("crewai", "Crew", "crewai", "CrewAIAgent"),
+    Kind("crewai", "Flow", "crewai", "CrewAIFlowAgent", classes=True),
     Kind("google.adk", "App", "adk", "AdkAgent"),
     Kind("google.adk", "BaseNode", "adk", "AdkAgent"),
     Kind("langgraph", "Pregel", "langgraph", "LangGraphAgent"),
@@ -38,11 +41,13 @@ KINDS = (
 
 
 def adapt(target: Any, name: str, *, factory: bool = False) -> Agent | None:
-    """The agent that serves a framework's object, or those that a factory makes; None when no adapter knows it. Raises
-    `AgentError` when it cannot be served as it is."""
-    for cls in type(target() if factory else target).__mro__:
+    """The agent that serves a framework's object, or those that a factory or, with some frameworks, a class makes; None when
+    no adapter knows it. Raises `AgentError` when it cannot be served as it is."""
+    is_class = isinstance(target, type) and not factory
+    of: type = target if is_class else type(target() if factory else target)
+    for cls in of.__mro__:
         for kind in KINDS:
-            if kind.has(cls):
+            if kind.has(cls) and (kind.classes or not is_class):
                 adapter = getattr(importlib.import_module(f"{__package__}.{kind.module}"), kind.adapter)
                 agent: Agent = adapter(target, name=name, factory=factory)
                 return agent
