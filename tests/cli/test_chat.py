@@ -166,6 +166,17 @@ def test_a_scenario_is_chosen_at_the_start_or_for_a_new_session(folder: Path, mo
     assert rest[3] == "error: there is no scenario lat; did you mean late?"
 
 
+def test_where_a_tool_raised_what_it_did_not_mean_to_is_shown(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = AGENT.replace('["status"] = "cancelled"', '["state"]["is"] = "cancelled"')
+    (folder / "shop.py").write_text(broken, encoding="utf-8")
+    line = broken.splitlines().index('    world["orders"][order_id]["state"]["is"] = "cancelled"') + 1
+    place = f'  shop.py:{line} in cancel: world["orders"][order_id]["state"]["is"] = "cancelled"'
+    shown = ["  cancel(order_id=\"7\") failed: KeyError: 'state'", f"  {place}"]
+    assert said(chat(folder, monkeypatch, "cancel 7\n"))[2:4] == shown
+    call = run_here(folder, "tools", "call", "shop:agent", "cancel", "order_id=7")
+    assert (call.returncode, call.stderr) == (1, f"{place}\n")
+
+
 def test_commands_help_and_end_it_and_others_are_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = said(chat(folder, monkeypatch, "/help\n/tools\n/world nothing\n/bakc\n /back\n/quit\nhello\n"))
     assert lines[1].startswith("/back ")

@@ -118,6 +118,12 @@ def test_a_call_that_cannot_be_made_ends_with_2(folder: Path, words: tuple[str, 
     assert (done.returncode, done.stdout, done.stderr) == (2, "", f"greenroom: {complaint}\n")
 
 
+def test_a_tool_is_not_taken_for_an_agent(folder: Path) -> None:
+    done = run_here(folder, "tools", "call", "cancel", "7", GREENROOM_AGENT="shop:agent")
+    said = "cancel names no agent, and '7' is no argument; one is written KEY=VALUE"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"greenroom: {said}\n")
+
+
 SOURCE = """
 from greenroom.sdk import Agent, Tool, ToolSource, Turn
 

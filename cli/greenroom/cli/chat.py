@@ -89,7 +89,8 @@ class Chat:
         if isinstance(event, str):
             self._screen.text(event)
         else:
-            self._screen.aside(call_line(event))
+            for line in (call_line(event), *map(plain, self._stage.raised.of(event.id))):
+                self._screen.aside(line)
 
     def _back(self, _: str) -> None:
         taken = self._talk.back()

@@ -1,11 +1,13 @@
 """Why a turn or a start failed, as its agent's author wants to know it."""
 
+import logging
 import traceback
 from pathlib import Path
 
 import greenroom
 from greenroom.core.agent import AgentError
 from greenroom.core.errors import AgentDown, AgentFailed, GreenroomError
+from greenroom.core.tools import ToolError
 
 
 def failure_text(failed: GreenroomError) -> str:
@@ -37,6 +39,36 @@ def places(raised: BaseException) -> list[str]:
             return found
         cause = cause.__cause__ or cause.__context__
     return []
+
+
+class ToolsRaised(logging.Handler):
+    """Where in the author's files tools have raised what they did not mean to. From `listen` to `close` the core's log of
+    failed calls is heard here, and nowhere else."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._places: dict[str, list[str]] = {}
+        self._log = logging.getLogger("greenroom.core.toolbox")
+
+    def listen(self) -> None:
+        self._log.addHandler(self)
+        self._log.setLevel(logging.DEBUG)
+        self._log.propagate = False
+
+    def close(self) -> None:
+        self._log.removeHandler(self)
+        self._log.setLevel(logging.NOTSET)
+        self._log.propagate = True
+        super().close()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(record.args, tuple) and error is not None and not isinstance(error, ToolError | TimeoutError):
+            self._places[str(record.args[1])] = places(error)
+
+    def of(self, call_id: str) -> list[str]:
+        """Of one call; told once."""
+        return self._places.pop(call_id, [])
 
 
 def _frames(raised: BaseException) -> list[traceback.FrameSummary]:

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from greenroom.cli.assembly import assemble
-from greenroom.cli.failures import start_text
+from greenroom.cli.failures import ToolsRaised, start_text
 from greenroom.cli.process import CannotStart
 from greenroom.cli.settings import Settings
 from greenroom.core.agent import AgentError
@@ -33,6 +33,7 @@ class Stage:
         self._runner = asyncio.Runner()
         self._work: asyncio.Task[Any] | None = None
         self._told: list[logging.Logger] = []
+        self.raised = ToolsRaised()
         self._thread = threading.Thread(target=self._serve, name="stage", daemon=True)
         self._loop = self._runner.get_loop()
 
@@ -40,6 +41,7 @@ class Stage:
         self._told = [logger for name in _SHOWN if not (logger := logging.getLogger(name)).disabled]
         for logger in self._told:
             logger.disabled = True
+        self.raised.listen()
         self._thread.start()
         try:
             self.run(self.core.start())
@@ -94,6 +96,7 @@ class Stage:
     def _end(self) -> None:
         for logger in self._told:
             logger.disabled = False
+        self.raised.close()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._runner.close()

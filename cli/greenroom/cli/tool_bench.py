@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from greenroom.agents.named import BUNDLED
 from greenroom.cli.notation import change_line, plain
 from greenroom.cli.process import CannotStart
 from greenroom.cli.sources import WrongSetting, load
@@ -49,6 +50,8 @@ def split_words(words: Sequence[str]) -> tuple[str, str, Mapping[str, str]]:
         names.pop()
     if len(names) > 2:
         raise WrongSetting(f"{names[2]!r} is no argument; one is written KEY=VALUE")
+    if len(names) == 2 and names[0].isidentifier() and names[0] not in BUNDLED:
+        raise WrongSetting(f"{names[0]} names no agent, and {names[1]!r} is no argument; one is written KEY=VALUE")
     return names[0] if len(names) == 2 else "", names[-1], arguments
 
 
@@ -68,6 +71,8 @@ def call_by_hand(
         except KeyboardInterrupt:
             raise CannotStart("stopped", code=130) from None
     print(json.dumps(json.loads(call.result_json), indent=2, ensure_ascii=False))
+    for place in stage.raised.of(call.id):
+        print(plain(place), file=sys.stderr)
     for change in call.changes:
         print(f"changed {change_line(change)}", file=sys.stderr)
     return call.ok

@@ -1,6 +1,7 @@
 """The toolbox through which a turn calls its tools: every call is recorded, whatever happens in it."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
@@ -20,6 +21,8 @@ from greenroom.core.tools import Call, Tool, ToolError, ToolFailed
 if TYPE_CHECKING:
     from greenroom.core.turn import Turn
     from greenroom.core.world import WorldTurn
+
+_log = logging.getLogger(__name__)
 
 
 def failure_of(error: BaseException, tool: Tool[..., Any] | None) -> tuple[str, str]:
@@ -163,6 +166,7 @@ class Toolbox:
             changes = turn.world_turn.commit(writer)
         except BaseException as error:
             kind, message = failure_of(error, found)
+            _log.debug("tool %s failed, call %s", name, running.id, exc_info=error)
             del self._running[number]
             if not self._over:
                 self._fail(number, running, kind, message, cut_off=_outlives(error))
