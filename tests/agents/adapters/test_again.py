@@ -25,6 +25,16 @@ class Refused(Exception):
         super().__init__(message)
 
 
+class Unlike:
+    """Cannot be compared, as some arrays cannot."""
+
+    def __eq__(self, other: object) -> bool:
+        raise TypeError("ambiguous")
+
+    def __hash__(self) -> int:
+        return 0
+
+
 class OutOfStock(Exception):
     """The author's own."""
 
@@ -42,11 +52,13 @@ EXACT, NAMED = Again(Refused), ByName("framework")
     [
         (ValueError("no such order"), True, True),
         (KeyError("7"), True, True),
-        (KeyError(("a", 1)), True, True),
+        (KeyError(7), True, True),
+        (KeyError(("a", 1)), False, True),
         (Refused("not today"), True, True),
         (OutOfStock("none left"), False, True),
         (ValueError("no", "order"), False, True),
         (ValueError(7), False, True),
+        (ValueError(Unlike()), False, True),
         (noted(ValueError("no such order")), False, True),
         (OSError(2, "No such file"), False, True),
         (ValueError(), False, True),

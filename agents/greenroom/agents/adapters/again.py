@@ -22,7 +22,7 @@ class Again:
     def raises(self, error: BaseException) -> bool:
         """Whether the name of its class and its text are enough to have its failure again."""
         made = self.failure(type(error).__name__, str(error))
-        if made is None or type(made) is not type(error):
+        if made is None or type(made) is not type(error) or not is_plain([*error.args, vars(error)]):
             return False
         return (made.args, vars(made)) == (error.args, vars(error))
 

@@ -92,7 +92,7 @@ def framework_tool(
             else:
                 value = await running.run(arguments)
         except BaseException as error:
-            if not again.raises(error):
+            if turn.is_taped and not again.raises(error):
                 turn.stays_live()
             raise
         finally:
