@@ -1,17 +1,21 @@
 """Cassettes: many sessions whose users say the same, recorded at the same time and each answered otherwise."""
 
+import asyncio
 import itertools
 import json
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from greenroom.core.agents import Agents
+from greenroom.core.cassettes.cassette import Cassette
 from greenroom.core.cassettes.deck import Deck
+from greenroom.core.cassettes.recording import Recording, Talk, key_of
 from greenroom.core.cassettes.rule import CassetteRule
 from greenroom.core.core import Core
 from greenroom.core.limits import Limits
@@ -24,25 +28,25 @@ from greenroom.sdk import Agent, Turn, tool
 HELLO, WHY, BYE = "Hello.", "Why?", "Bye."
 
 
-def agent_that_varies() -> Agent:
-    """Its tool never answers the same twice, and its model is shown all that the tool has answered so far; the user is
-    told nothing of it until the end."""
-    counted = itertools.count(1)
+def agent_that_varies(answers: Iterator[int]) -> Agent:
+    """Its tool and its model answer what comes next, the model is shown all that the tool has answered so far; the user is told
+    nothing of it until the end."""
 
     @tool
     async def read_clock() -> int:
         """Asks outside."""
-        return next(counted)
+        await asyncio.sleep(0)
+        return next(answers)
 
     agent = Agent("varies", tools=[read_clock])
 
     @agent.reply
     async def reply(turn: Turn) -> str:
-        seen: list[int] = [*turn.state.get("seen", []), await turn.call(read_clock)]
+        seen = [*turn.state.get("seen", []), await turn.call(read_clock), await turn.call(read_clock)]
         turn.state["seen"] = seen
 
         async def ask() -> Any:
-            return {"seen": seen, "thought": next(counted)}
+            return {"seen": seen, "thought": next(answers)}
 
         return json.dumps(await turn.recorded("gpt", {"seen": seen}, ask)) if turn.text == BYE else "Well."
 
@@ -64,9 +68,9 @@ class Stage:
 
 
 @asynccontextmanager
-async def stage(**rule: str) -> AsyncIterator[Stage]:
+async def stage(answers: Iterator[int] | None = None, **rule: str) -> AsyncIterator[Stage]:
     limits = Limits()
-    served = Served(agent_that_varies(), "varies", limits)
+    served = Served(agent_that_varies(answers or itertools.count(1)), "varies", limits)
     core = Core(Agents([served], deck=Deck(CassetteRule(**rule))), MemoryStore(), limits)
     await core.start()
     try:
@@ -102,16 +106,34 @@ async def test_sessions_that_begin_alike_and_go_back_have_their_own_answers_agai
     chance = random.Random(seed)
     past: dict[str, list[str]] = {f"session-{letter}": [] for letter in "abcd"}
     live: list[tuple[str, list[str], str]] = []
-    async with stage(record=path) as recording:
-        for _ in range(16):
-            session = chance.choice(list(past))
-            told = past[session]
-            if told and chance.random() < 0.2:
-                told = told[: 2 * chance.randrange(len(told) // 2)]
-            text = chance.choice((HELLO, WHY, BYE))
-            live.append((session, [text, *told], await recording.say(session, text, *told)))
-            past[session] = [*told, text, live[-1][2]]
+
+    async def go_on(session: str, recording: Stage) -> None:
+        told = past[session]
+        if told and chance.random() < 0.2:
+            told = told[: 2 * chance.randrange(len(told) // 2)]
+        text = chance.choice((HELLO, WHY, BYE))
+        reply = await recording.say(session, text, *told)
+        live.append((session, [text, *told], reply))
+        past[session] = [*told, text, reply]
+
+    async with stage(iter(lambda: chance.randrange(3), -1), record=path) as recording:
+        for _ in range(6):
+            await asyncio.gather(*(go_on(session, recording) for session in chance.sample(list(past), 3)))
     async with stage(replay=path) as replaying:
         for session in past:
             for said, reply in [(said, reply) for whose, said, reply in live if whose == session]:
                 assert await replaying.say(session, *said) == reply
+
+
+def test_a_session_that_was_replayed_and_asked_more_keeps_what_it_was_replayed(tmp_path: Path) -> None:
+    def recording(session: str, said: str, name: str, answer: bytes) -> Recording:
+        of = {"agent": "a", "scenario": "s", "turn": 1, "kind": "tool", "request": msgspec.Raw(b"{}")}
+        return Recording(**of, name=name, response=msgspec.Raw(answer), conversation=said, session=session)
+
+    cassette = Cassette(tmp_path / "c.jsonl")
+    cassette.add([recording("one", WHY, "clock", b"1")])
+    cassette.add([recording("two", HELLO, "clock", b"2")])
+    cassette.add([recording("three", HELLO, "other", b"3")], [recording("three", HELLO, "clock", b"2")])
+    key = key_of("a", "s", "tool", "clock", b"{}")
+    found = [Cassette(cassette.path).find(key, 1, 1, Talk("a", "s", HELLO), each) for each in ("two", "three", "four")]
+    assert [bytes(one.response) for one in found if one is not None] == [b"2", b"2", b"2"]

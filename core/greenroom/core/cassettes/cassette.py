@@ -3,7 +3,7 @@
 import codecs
 import json
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -66,9 +66,10 @@ class Cassette:
         earlier = [place for place in places if place[0] < turn]
         return places[max(earlier) if earlier else min(places)]
 
-    def add(self, recordings: Iterable[Recording]) -> None:
-        """Writes what is not there yet. Where that fails it is logged, and `problem` says why."""
-        new = [recording for recording in recordings if self._is_new(recording)]
+    def add(self, recordings: Sequence[Recording], replayed: Sequence[Recording] = ()) -> None:
+        """Writes what is not there yet of what one turn has asked; `replayed` is what it was answered from here. Where that
+        fails it is logged, and `problem` says why."""
+        new = self._new_of(recordings, replayed)
         for recording in new:
             self._take(recording)
         if not new:
@@ -81,16 +82,29 @@ class Cassette:
         else:
             self.problem = ""
 
-    def _is_new(self, recording: Recording) -> bool:
-        """Whether nobody asked this yet, or its session would be answered otherwise. What a session was answered once is never
-        replaced."""
-        key, turn, call, talk = _key(recording), recording.turn, recording.call, recording.talk
-        if (turn, call) not in self._by_key.get(key, ()):
-            return True
-        if self._had.get(talk) == recording.session or (talk, recording.session) in self._had_too:
-            return False
-        found = self.find(key, turn, call, talk)
-        return found is None or _answer(found) != _answer(recording)
+    def _new_of(self, recordings: Sequence[Recording], replayed: Sequence[Recording]) -> list[Recording]:
+        """What nobody has asked yet, and what its session would be answered otherwise: then all that it was answered otherwise
+        than the first was, for with its own id it has its own answers from now on. They are never replaced."""
+        asked = [(recording, self._holds(recording)) for recording in recordings]
+        if all(holds is not None and self._knows(recording) for recording, holds in asked):
+            return []
+        if any(self._is_had(recording.talk, recording.session) for recording in recordings):
+            return [recording for recording, holds in asked if holds is None]
+        again = [(recording, holds) for recording in replayed if (holds := self._holds(recording)) is not None]
+        return [
+            recording for recording, holds in (*asked, *again) if holds is None or _answer(holds) != _answer(recording)
+        ]
+
+    def _holds(self, recording: Recording) -> Recording | None:
+        return self._by_key.get(_key(recording), {}).get((recording.turn, recording.call))
+
+    def _knows(self, recording: Recording) -> bool:
+        """Whether its session is answered like this."""
+        found = self.find(_key(recording), recording.turn, recording.call, recording.talk, recording.session)
+        return found is not None and _answer(found) == _answer(recording)
+
+    def _is_had(self, talk: Talk, session: str) -> bool:
+        return self._had.get(talk) == session or (talk, session) in self._had_too
 
     def _take(self, recording: Recording) -> None:
         key, talk, session = _key(recording), recording.talk, recording.session

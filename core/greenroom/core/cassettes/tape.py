@@ -148,6 +148,8 @@ class Tape:
         self.redactor = redactor
         self._asked: dict[bytes, int] = {}
         self._taken: list[Recording] = []
+        self._given: list[Recording] = []
+        """What it was answered from the cassette that it records to."""
         self.replayed = 0
 
     @property
@@ -171,6 +173,8 @@ class Tape:
             found = self._replays.find(key, place.turn, call, place.talk, place.session)
             if found is not None:
                 self.replayed += not found.live
+                if self._replays is self._records:
+                    self._given.append(self._as_own(found, call))
             elif self._records is None and around is None:
                 raise NotRecorded(explain_miss(self._replays, place, question, call))
         return Asked(self, question, call, found, around)
@@ -199,7 +203,13 @@ class Tape:
     def keep(self) -> None:
         """The turn is committed: writes what it has recorded."""
         if self._records is not None and self._taken:
-            self._records.add(self._taken)
+            self._records.add(self._taken, self._given)
+
+    def _as_own(self, found: Recording, call: int) -> Recording:
+        talk, place = self.place.talk, self.place
+        return msgspec.structs.replace(
+            found, turn=place.turn, call=call, conversation=talk.said, again=talk.again, session=place.session, line=0
+        )
 
     def whereabouts(self, recording: Recording) -> str:
         name = self._replays.path.name if self._replays is not None else ""
