@@ -4,6 +4,7 @@ import asyncio
 import json
 import sys
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -237,6 +238,19 @@ async def test_their_start_stop_and_health_are_the_router_s() -> None:
     router = Router("desk", {"a": agent})
     await play(router, ["hi"])
     assert (told, router.problem()) == (["start", "stop"], "unwell")
+
+
+async def test_it_is_degraded_while_one_of_its_agents_is_well_and_unhealthy_when_none_is() -> None:
+    told = {"a": "a is away", "b": ""}
+    agents = {name: named(name) for name in told}
+    for name, agent in agents.items():
+        agent.on_health(partial(told.__getitem__, name))
+    router = Router("desk", agents)
+    seen = []
+    for told["b"], own in (("", ""), ("b is away", ""), ("", "closed")):
+        router.on_health(partial(str, own))
+        seen.append((router.problem(), router.can_reply()))
+    assert seen == [("a is away", True), ("a is away; b is away", False), ("a is away; closed", False)]
 
 
 async def test_what_was_said_before_a_hand_off_stands_apart_however_it_was_said() -> None:

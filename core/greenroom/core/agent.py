@@ -175,6 +175,10 @@ class Agent:
         """Those that are not of its tools' sources."""
         return [text for function in self._health if (text := function())]
 
+    def can_reply(self) -> bool:
+        """Whether nothing is wrong but with its tools' sources: it goes on without those."""
+        return not self.own_problems()
+
     @property
     def description(self) -> str:
         """The first line of the reply function's docstring, else of the instructions."""

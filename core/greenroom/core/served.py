@@ -98,12 +98,12 @@ class Served:
         return problem
 
     def can_reply(self) -> bool:
-        """Whether nothing is wrong but with tools from elsewhere: it goes on without those."""
-        return not self.problem() or self._is_well()
+        """Whether it goes on with what is wrong."""
+        return not self.problem() or self._goes_on()
 
-    def _is_well(self) -> bool:
+    def _goes_on(self) -> bool:
         try:
-            return not self.agent.own_problems()
+            return self.agent.can_reply()
         except Exception:  # the function is the author's; `problem` has told it
             return False
 

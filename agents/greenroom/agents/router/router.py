@@ -69,6 +69,10 @@ class Router(Agent):
         theirs = (problem for agent in self._agents.values() for problem in agent.own_problems())
         return [*theirs, *super().own_problems()]
 
+    def can_reply(self) -> bool:
+        """As long as one of its agents can."""
+        return not super().own_problems() and any(agent.can_reply() for agent in self._agents.values())
+
     async def _route(self, turn: Turn) -> Reply:
         """Sends the turn to the agent that is for it."""
         choice, path, used = await self._chosen(turn), [], None
