@@ -25,6 +25,7 @@ from pydantic_ai.messages import (
     UserPromptPart,
 )
 from pydantic_ai.models.function import AgentInfo, DeltaToolCall, FunctionModel
+from pydantic_ai.toolsets import WrapperToolset
 from replayed import LIVE, PLAIN, asked_for, names_of, ran, sees_tools_replayed
 from replayed import TOOLS as CITY_TOOLS
 
@@ -313,6 +314,28 @@ def gives_up(city: str) -> str:
     raise FailedForModel(f"no {city}")
 
 
+def more_say(city: str) -> str:
+    """Is in a toolset within one of pydantic-ai's."""
+    ran.append("more_say")
+    return city
+
+
+more_say.__name__ = "say"
+
+
+def audited(city: str) -> str:
+    """Is in a toolset within one of its author's."""
+    ran.append("audited")
+    return city
+
+
+class Audited(WrapperToolset[None]):
+    """Gets the context of each call."""
+
+    async def call_tool(self, name: str, tool_args: dict[str, Any], ctx: RunContext[None], tool: Any) -> Any:
+        return f"{await super().call_tool(name, tool_args, ctx, tool)} {ctx.run_step}"
+
+
 START = datetime.fromtimestamp(0, UTC)
 
 
@@ -334,7 +357,9 @@ async def test_tools_that_take_their_arguments_alone_are_replayed(tmp_path: Path
         event_stream_handler = property(lambda self: note)
 
     def agent() -> PydanticAIAgent:
-        return PydanticAIAgent(Noting(Agent(Asked(caller).model, tools=[*CITY_TOOLS, in_context, retries, gives_up])))
+        toolsets = [FunctionToolset([more_say]).prefixed("more"), Audited(FunctionToolset([audited]))]
+        tools = [*CITY_TOOLS, in_context, retries, gives_up]
+        return PydanticAIAgent(Noting(Agent(Asked(caller).model, tools=tools, toolsets=toolsets)))
 
-    live = (*names_of(LIVE), "in_context")
-    await sees_tools_replayed(agent, tmp_path, (*names_of(PLAIN), "retries", "gives_up"), live, seen)
+    live = (*names_of(LIVE), "in_context", "audited")
+    await sees_tools_replayed(agent, tmp_path, (*names_of(PLAIN), "retries", "gives_up", "more_say"), live, seen)

@@ -34,10 +34,10 @@ class AgentTools:
     def tools(self) -> Sequence[Tool[..., Any]]:
         return list(self._known.values())
 
-    def known(self, definition: Any) -> Tool[..., Any]:
-        """The tool that a model is told of so."""
-        found = self._known.get(definition.name)
-        return found or _known(definition, _only_in_runs)
+    def known(self, tool: Any) -> Tool[..., Any]:
+        """A tool that is met in a run."""
+        found = self._known.get(tool.tool_def.name)
+        return found or _known(tool.tool_def, _only_in_runs, replayable=_is_plain(tool))
 
     def _add(self, toolset: Any) -> None:
         for tool in toolset.tools.values() if isinstance(toolset, FunctionToolset) else ():
@@ -62,9 +62,12 @@ class InToolbox(WrapperToolset[Any]):
     async def call_tool(self, name: str, tool_args: dict[str, Any], ctx: Any, tool: Any) -> Any:
         """Raises what the tool raised, or what tells the model that it failed."""
         raised: Exception | None = None
+        turn = current_turn()
 
         async def run(_: dict[str, Any]) -> Any:
             nonlocal raised
+            if turn.is_taped and not _is_the_frameworks(self.wrapped):
+                turn.stays_live()  # the author's own toolset gets the context, and may do anything with it
             try:
                 return await self.wrapped.call_tool(name, tool_args, ctx, tool)
             except Exception as error:  # whatever a tool raises is the framework's to judge
@@ -73,8 +76,7 @@ class InToolbox(WrapperToolset[Any]):
 
         failure: Exception
         try:
-            known = self.known.known(tool.tool_def)
-            value = await run_in_turn(current_turn(), known, as_json(tool_args), run, again=_AGAIN)
+            value = await run_in_turn(turn, self.known.known(tool), as_json(tool_args), run, again=_AGAIN)
         except ToolFailed as failed:
             cause = failed.__cause__
             recorded = cause if isinstance(cause, Exception) and not isinstance(cause, ToolError) else None
@@ -82,6 +84,19 @@ class InToolbox(WrapperToolset[Any]):
         else:
             return value.value if isinstance(value, Scripted) else value
         raise failure
+
+
+def _is_plain(tool: Any) -> bool:
+    """Whether it is a function that takes no context."""
+    schema = getattr(getattr(tool, "call_func", None), "__self__", None)
+    return schema is not None and not schema.takes_ctx
+
+
+def _is_the_frameworks(toolset: Any) -> bool:
+    """Whether pydantic-ai has written it, and all that are within it."""
+    within = [*getattr(toolset, "toolsets", ()), getattr(toolset, "wrapped", None), getattr(toolset, "_toolset", None)]
+    own = type(toolset).__module__.partition(".")[0] == "pydantic_ai"
+    return own and all(_is_the_frameworks(one) for one in within if one is not None)
 
 
 @contextmanager
