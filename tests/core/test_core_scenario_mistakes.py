@@ -135,6 +135,7 @@ MISTAKES = [
     ),
     ("id: s\nclock: {per_call: 1000h}\n", "s.yaml:2: clock.per_call: 744h at most, not 1000h"),
     # user and instructions
+    ("id: s\ncassette: {replai: x}\n", "s.yaml:2: cassette.replai: there is no such key; did you mean replay?"),
     ("id: s\nuser: {profil: {}}\n", "s.yaml:2: user.profil: there is no such key; did you mean profile?"),
     ("id: s\nuser: {profile: Ann}\n", 's.yaml:2: user.profile: a mapping is needed, not "Ann"'),
     ("id: s\ninstructions: {a: b}\n", "s.yaml:2: instructions: a text is needed, not a mapping"),

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ValidationError
 from greenroom.core.scenario_files.mistake import Place, meant, shown
 from greenroom.core.scenario_files.written import (
     FORM,
+    CassettePart,
     ClockPart,
     ErrorPart,
     InPart,
@@ -73,6 +74,8 @@ def _part_at(place: Place) -> type[BaseModel]:
             return ClockPart
         case ("user",):
             return UserPart
+        case ("cassette",):
+            return CassettePart
         case ("tools", _, int()):
             return RulePart
         case ("tools", _, int(), "when"):
