@@ -13,7 +13,8 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
-from langchain_core.tools import BaseTool, ToolException, tool
+from langchain_core.runnables import RunnableConfig
+from langchain_core.tools import BaseTool, StructuredTool, ToolException, tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.config import get_store
 from langgraph.func import entrypoint
@@ -448,6 +449,14 @@ class Finder(BaseTool):
         return {"found": city}
 
 
+class Configured(StructuredTool):
+    """A function's, but that its author looks into the run's configuration too."""
+
+    def _run(self, *args: Any, config: RunnableConfig, run_manager: Any = None, **kwargs: Any) -> Any:
+        ran.append("known")
+        return f"{super()._run(*args, config=config, **kwargs)} {len(config['metadata'])}"
+
+
 def as_tools(functions: Any) -> list[Any]:
     return [tool(one) for one in functions]
 
@@ -479,7 +488,8 @@ def call_city(state: MessagesState) -> dict[str, Any]:
 async def test_tools_that_take_their_arguments_alone_are_replayed(tmp_path: Path) -> None:
     heard = Calls()
     refuses.handle_tool_error = True
-    more = [in_context, stores, asks_a_model, asks_a_tool, formatted, refuses, Finder()]
+    configured = Configured(**{name: getattr(known, name) for name in ("name", "description", "args_schema", "func")})
+    more = [in_context, stores, asks_a_model, asks_a_tool, formatted, refuses, Finder(), configured]
 
     def agent() -> LangGraphAgent:
         tools = [*as_tools(TOOLS), *more]
@@ -489,7 +499,7 @@ async def test_tools_that_take_their_arguments_alone_are_replayed(tmp_path: Path
         graph = built.add_edge("tools", "model").compile(store=InMemoryStore())
         return LangGraphAgent(graph.with_config(callbacks=[heard]))
 
-    live = (in_context, stores, asks_a_model, asks_a_tool, formatted)
+    live = (in_context, stores, asks_a_model, asks_a_tool, formatted, configured)
     replayed = (*names_of(PLAIN, FAILING), "gives_an_object", "refuses", "finder")
     kept_live = ("with_the_turn", *names_of([fails_by_its_own]), *(one.name for one in live))
     await sees_tools_replayed(agent, tmp_path, replayed, kept_live, heard.seen)

@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 
 from langchain_core.messages import ToolMessage
-from langchain_core.tools import BaseTool, ToolException
+from langchain_core.tools import BaseTool, StructuredTool, ToolException
+from langchain_core.tools import Tool as LangChainTool
 from langgraph.prebuilt import ToolNode
 from langgraph.pregel import Pregel
 
@@ -107,8 +108,9 @@ def described(tool: BaseTool) -> Tool[..., Any]:
 def _is_plain(tool: BaseTool, names: Collection[str]) -> bool:
     """Whether its code takes its arguments alone, and what it gives is all that comes of it. What it does by callbacks is
     seen where they arrive."""
-    function = getattr(tool, "coroutine", None) or getattr(tool, "func", None)
-    ran = [function] if function else [tool._run, tool._arun]
+    ran = [tool._run, tool._arun]
+    if type(tool) in (StructuredTool, LangChainTool):
+        ran = [tool.coroutine or tool.func]
     return tool.response_format == "content" and all(takes_only(one, {*names, *_CALLBACKS}) for one in ran)
 
 
