@@ -46,7 +46,12 @@ async def test_a_factory_makes_an_agent_for_each_turn() -> None:
 
 @pytest.mark.parametrize(
     ("target", "said"),
-    [(5, "a factory is a callable"), (lambda: 5, "is a int"), (lambda: Agent("no reply"), "no reply function")],
+    [
+        (5, "a factory is a callable"),
+        (lambda: 5, "is a int"),
+        (lambda: Agent("no reply"), "no reply function"),
+        (lambda turn: "", "it made no agent when it was called: TypeError: "),
+    ],
 )
 def test_a_factory_that_is_none_is_explained(target: Any, said: str) -> None:
     with pytest.raises(AgentError) as problem:

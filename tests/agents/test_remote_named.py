@@ -8,6 +8,7 @@ from commands import script
 from greenroom.agents.agent_file import read_agent_file
 from greenroom.agents.named import agent_named
 from greenroom.agents.remote import CommandAgent, GrpcAgent
+from greenroom.core.errors import AgentFailed
 from greenroom.sdk import AgentError
 from greenroom.sdk.testing import play
 
@@ -33,6 +34,24 @@ def test_what_cannot_be_is_refused_with_what_to_do(tmp_path: Path, name: str, sa
         (tmp_path / plain).write_text("", encoding="utf-8")
     with pytest.raises(AgentError, match=said):
         agent_named(name, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("nothing\n", "does its first line name its interpreter, as #!/bin/sh does?"),
+        ("#!/no/such/interpreter\n", "is the interpreter there that its first line names?"),
+    ],
+)
+async def test_a_program_that_cannot_be_started_is_explained(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, text: str, hint: str
+) -> None:
+    (tmp_path / "agent").write_text(text, encoding="utf-8")
+    (tmp_path / "agent").chmod(0o755)
+    with pytest.raises(AgentFailed):
+        await play(agent_named("./agent", tmp_path), ["hi"])
+    assert "agent cannot be started: " in caplog.text
+    assert hint in caplog.text
 
 
 async def test_a_file_describes_a_command_beside_it(tmp_path: Path) -> None:

@@ -51,14 +51,16 @@ EXPLAINED = {
     "empty.toml": "{folder}/empty.toml: an agent file has one table that says its kind, for instance [http]; this has none",
     "open.yaml": "{folder}/open.yaml is not valid YAML: while parsing a flow node: expected the node content, but found"
     " '<stream end>' (at line 2, column 1)",
-    "router.toml": "{folder}/router.toml: an endpoint is described by an agent file here, with [http] or [openai]"
-    " (docs/http-agent.md)",
+    "router.toml": "{folder}/router.toml: router.agents.a: an endpoint is described by an agent file here, with [http]"
+    " or [openai] (docs/http-agent.md)",
     "ftp://host": "no agent is asked at ftp://; an endpoint is at http:// or https://, a process at grpc:// or grpcs://",
     "grpc://host": "grpc://host: a process is asked at grpc://host:port, or at grpcs://host:port with TLS",
     "counting:nothing": "counting:nothing is a int; an agent is an Agent or a function that takes a Turn; did you mean"
     " agent?",
     "functions:alone": "a reply function takes a Turn and nothing else: too many positional arguments",
     "functions:third": "functions has no third; it has alone, pair",
+    "shop=": "one agent is given one name: shop=support",
+    "shop=a=counting:agent": "one agent is given one name: a=support",
     "schöp=counting:agent": "'schöp' is no name for an agent; one is of letters, digits, '_', '.' and '-'",
     "https://host/chat?code=x": "replies show an address, and behind its ? may be a key: name it, as in"
     " NAME=https://host/chat?code=x",
@@ -186,6 +188,7 @@ def test_a_port_that_is_taken_is_named(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (("chat", " "), "agent (from the argument): at least one is needed"),
         (("serve", "--port", "http"), "port (from --port): input should be a valid integer"),
         (
             ("core", "--grpc-port", "0", "--database", "mysql://x"),

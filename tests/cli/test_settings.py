@@ -101,7 +101,7 @@ def test_a_wrong_value_is_named_with_its_source_and_what_would_be_right(
     assert repr(text) in str(caught.value)
 
 
-@pytest.mark.parametrize(("agents", "right"), [("a:x,b:y,a:x", "a:x is named twice"), (",", "at least 1 item")])
+@pytest.mark.parametrize(("agents", "right"), [("a:x,b:y,a:x", "a:x is named twice"), (",", "at least one is needed")])
 def test_agents_are_one_or_several_each_once(agents: str, right: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GREENROOM_AGENT", agents)
     with pytest.raises(WrongSetting, match=right):

@@ -44,7 +44,12 @@ def agent_of(target: Any, name: str, *, factory: bool = False) -> Agent:
         return adapt(target, name) or as_agent(target, name)
     if not callable(target):
         raise AgentError(f"{name} is a {type(target).__name__}, and a factory is a callable that makes an agent")
-    return adapt(target, name, factory=True) or _made_each_turn(target, name)
+    try:
+        return adapt(target, name, factory=True) or _made_each_turn(target, name)
+    except AgentError:
+        raise
+    except Exception as problem:  # a factory is the author's
+        raise AgentError(f"{name} made no agent when it was called: {type(problem).__name__}: {problem}") from problem
 
 
 def _made_each_turn(make: Callable[[], Any], name: str) -> Agent:

@@ -56,6 +56,8 @@ def load_agent(name: str, settings: Settings | None = None) -> Agent:
     target, settings = _target(name), settings or Settings.model_construct()
     try:
         if odd := _ODDLY_NAMED.match(target):
+            if _NAMED.fullmatch(f"{odd[1]}=support"):
+                raise AgentError(f"one agent is given one name: {odd[1]}=support")
             raise AgentError(f"{odd[1]!r} is no name for an agent; one is of letters, digits, '_', '.' and '-'")
         if _is_endpoint(target):
             if "?" in agent_id(name):

@@ -54,6 +54,8 @@ def _explain(error: Any, flags: Mapping[str, Any]) -> str:
     if error["type"] == "extra_forbidden":
         return f"{FILE}: there is no setting {name}{_nearest(name, Settings.model_fields)}"
     source = source_of(name, flags)
+    if error["type"] == "too_short":
+        return f"{name} (from {source}): at least one is needed"
     text = error["msg"].removeprefix("Value error, ")
     text = text[0].lower() + text[1:]
     shown = "" if _is_secret(name) else f", not {_short(error['input'])}"

@@ -9,6 +9,8 @@ from pydantic import Field
 from greenroom.agents.named import agent_named
 from greenroom.agents.router.router import Router
 from greenroom.agents.router.routes import Rule
+from greenroom.sdk import Agent, AgentError
+from greenroom.tools.documents import each_line_of
 from greenroom.tools.tables import Table, read_table
 
 
@@ -38,9 +40,16 @@ def read_router(settings: Mapping[str, Any], folder: Path) -> Router:
     parts = {name: folder / path for name in ("world", "scenarios") if (path := getattr(table, name)) is not None}
     return Router(
         table.name,
-        {name: agent_named(target, folder) for name, target in table.agents.items()},
+        {name: _agent(name, target, folder) for name, target in table.agents.items()},
         rules=[Rule(rule.agent, keywords=rule.keywords, pattern=rule.pattern) for rule in table.rules],
         examples=table.examples,
         default=table.default,
         **parts,
     )
+
+
+def _agent(name: str, target: str, folder: Path) -> Agent:
+    try:
+        return agent_named(target, folder)
+    except AgentError as problem:
+        raise AgentError(each_line_of(f"router.agents.{name}", problem)) from problem

@@ -14,6 +14,10 @@ from greenroom.tools.child import Child, Command, ended_with, start
 _LEAVING = 2.0
 """Seconds that a process gets to end by itself once there is nothing more for it."""
 
+_HINTS = {
+    errno.ENOEXEC: "; does its first line name its interpreter, as #!/bin/sh does?",
+    errno.ENOENT: "; is the interpreter there that its first line names?",
+}
 _NO_ROOM = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
 
 _log = logging.getLogger(__name__)
@@ -88,7 +92,7 @@ class Processes:
         except OSError as problem:
             if problem.errno in _NO_ROOM:
                 raise AgentUnavailable(f"{self._command[0]} cannot be started: {problem.strerror}") from None
-            hint = "; does its first line name its interpreter, as #!/bin/sh does?" * (problem.errno == errno.ENOEXEC)
+            hint = _HINTS.get(problem.errno or 0, "")
             raise RemoteFailed(f"{self._command[0]} cannot be started: {problem.strerror}{hint}") from None
         self._all = {one for one in self._all if not one.is_over} | {child}
         return child
