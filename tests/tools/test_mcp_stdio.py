@@ -200,6 +200,12 @@ async def test_a_missing_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> N
         assert talk.problem() == "tools of mcp.stub: the environment has no STUB_TOKEN"
 
 
+async def test_a_command_in_one_piece_is_told_how_it_is_written() -> None:
+    async with talking(McpServer("stub", command="python shop.py")) as talk:
+        hint = 'with its arguments it is ["python", "shop.py"]'
+        assert talk.problem() == f"tools of mcp.stub: there is no program python shop.py; {hint}"
+
+
 async def test_one_that_ends_is_told_of_with_what_it_said_last(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STUB_TOKEN", SECRET)
     code = "import os, sys; print('begun', file=sys.stderr); sys.exit('no database for ' + os.environ['STUB_TOKEN'])"

@@ -77,7 +77,9 @@ def _command(program: Program, name: str, hide: Callable[[str], str]) -> Command
     else:
         found = shutil.which(word, path=environment.get("PATH"))
     if found is None:
-        raise Lost(f"there is no program {word}")
+        first, *rest = word.split()
+        hint = f"; with its arguments it is {json.dumps([first, *rest])}" if rest and not others else ""
+        raise Lost(f"there is no program {word}{hint}")
     words = [str(Path(found).absolute()), *others]
     return Command(words, name, LONGEST, environment, program.folder, watched=True, hide=hide)
 
