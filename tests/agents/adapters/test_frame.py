@@ -178,6 +178,11 @@ def test_an_object_is_known_by_its_class_or_one_that_it_derives_from(monkeypatch
     assert adapt(type("Play", (), {"__module__": "stage.playsets"})(), "shop") is None
     assert adapt(type("Other", (), {"__module__": "stage.plays"})(), "shop") is None
     assert adapt(lambda turn: "", "shop") is None
+    assert adapt(comedy, "shop") is None
+    monkeypatch.setattr(recognition, "KINDS", (Kind("stage.plays", "Play", "stage", "StageAgent", classes=True),))
+    found = adapt(comedy, "shop")
+    assert found is not None
+    assert found.name == "shop of type"
 
 
 def test_a_framework_that_is_not_installed_is_told_with_its_extra() -> None:

@@ -1,7 +1,9 @@
 """Flows of CrewAI, served. Run by test_adapted_crews.py where CrewAI is installed."""
 
+import gc
 import json
 import re
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +141,20 @@ async def test_sessions_at_once_have_flows_of_their_own() -> None:
     for session, replies in (await side_by_side(CrewAIFlowAgent(BasketFlow), talks)).items():
         number = session.removeprefix("s")
         assert replies[-1].text == f"a{number}, b{number}"
+
+
+async def test_nothing_of_a_run_outlives_its_turn() -> None:
+    made: list[weakref.ref[LooseFlow]] = []
+
+    def make() -> LooseFlow:
+        flow = LooseFlow()
+        made.append(weakref.ref(flow))
+        return flow
+
+    await play(CrewAIFlowAgent(make, factory=True), list("abcdef"))
+    gc.collect()
+    assert len(made) == 7
+    assert sum(flow() is not None for flow in made) <= 2  # the first, which no turn runs on, and at most the last
 
 
 async def test_what_agents_and_crews_in_a_flow_do_is_recorded_and_what_they_use_is_counted() -> None:

@@ -43,5 +43,5 @@ class CrewAIFlowAgent(Agent):
     async def _answer(self, turn: Turn) -> Reply:
         given = {} if self._inputs is None else self._inputs(turn)
         with serving(turn), backend_failures():
-            reply: Reply = await self._flows.FlowRun(turn, self._instances.fresh()).reply(given)
+            reply: Reply = await self._flows.FlowRun(turn, self._instances.fresh).reply(given)
         return reply

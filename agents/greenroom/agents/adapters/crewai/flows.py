@@ -10,7 +10,7 @@ from crewai.flow.conversational import ConversationMessage
 from pydantic import BaseModel
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
-from greenroom.agents.adapters.crewai.hearing import Hearing
+from greenroom.agents.adapters.crewai.hearing import Hearing, forget_runs
 from greenroom.agents.adapters.crewai.running import MESSAGE, OPENING, stay_quiet
 from greenroom.agents.adapters.memory import Memory
 from greenroom.agents.adapters.system import system_texts
@@ -74,11 +74,12 @@ def unservable(flow: Any, *, asks: bool) -> str:
 
 
 class FlowRun:
-    """A run of a flow that was made for it. Its state is what the turn before left."""
+    """A run of a flow that is made for it. Its state is what the turn before left."""
 
-    def __init__(self, turn: Turn, flow: Any) -> None:
+    def __init__(self, turn: Turn, make: Callable[[], Any]) -> None:
         self._turn = turn
-        self._flow = flow
+        forget_runs()
+        self._flow = flow = make()
         self._converses = _converses(flow)
         self._memory = Memory(turn, "crewai")
         self._hearing = Hearing(turn, lambda _: False, None)
@@ -93,7 +94,7 @@ class FlowRun:
         said = self._turn.text or OPENING
         if self._converses:
             _fill(self._flow.state, inputs)
-            output = await self._run(lambda: self._flow.handle_turn(said))
+            output = await self._run(lambda: self._handle(said))
             text = self._answered()
         else:
             output = await self._run(lambda: self._flow.kickoff({MESSAGE: said, **inputs}))
@@ -103,6 +104,12 @@ class FlowRun:
         await self._hearing.say(text)
         self._memory.keep(_dumped(self._flow.state))
         return Reply("", usage=self._hearing.usage)
+
+    def _handle(self, said: str) -> Any:
+        try:
+            return self._flow.handle_turn(said)
+        finally:
+            self._flow.finalize_session_traces()  # for CrewAI, a flow's turns are one run; this flow has no other turn
 
     async def _run(self, flow: Callable[[], Any]) -> Any:
         def quietly() -> Any:

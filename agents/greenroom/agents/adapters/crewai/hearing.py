@@ -9,6 +9,7 @@ from contextlib import suppress
 from contextvars import copy_context
 from typing import Any
 
+from crewai.events.event_bus import crewai_event_bus
 from crewai.events.stream_context import add_stream_sink
 
 from greenroom.agents.adapters.speech import Speech
@@ -62,6 +63,7 @@ class Hearing:
 
     def _listened_to(self, run: Callable[[], Any]) -> Any:
         """In the run's thread, with a context of its own."""
+        forget_runs()
         add_stream_sink(self._tell)
         return run()
 
@@ -97,6 +99,12 @@ class Hearing:
             begun.pop(0).returned(as_json(event.output))
         elif begun:
             begun.pop(0).failed(type(event.error).__name__, str(event.error))
+
+
+def forget_runs() -> None:
+    """In this context, CrewAI goes on as if nothing had run before. Else it would put what a run has and tells to what it
+    knows of all runs, which it keeps."""
+    crewai_event_bus.reset_runtime_state()
 
 
 def _in_thread(function: Callable[[], Any]) -> "asyncio.Future[Any]":
