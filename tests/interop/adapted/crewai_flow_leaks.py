@@ -4,8 +4,10 @@ from typing import Any
 
 from crewai import Agent
 from crewai.flow.flow import Flow, start
-from crewai_leaks import read_notes, save_note, teller
+from crewai.tools import tool
+from crewai_leaks import teller
 from crewai_model import FakeModel
+from notes import read_notes, save_note
 from pydantic import BaseModel
 
 from greenroom.agents.adapters import current_turn
@@ -23,9 +25,8 @@ class TellerFlow(Flow[Heard]):
     @start()
     def tell(self) -> Any:
         self.state.heard.append(self.state.message)
-        agent = Agent(
-            role="teller", goal="Tell.", backstory="Honest.", llm=FakeModel(teller), tools=[save_note, read_notes]
-        )
+        tools = [tool(save_note), tool(read_notes)]
+        agent = Agent(role="teller", goal="Tell.", backstory="Honest.", llm=FakeModel(teller), tools=tools)
         return agent.kickoff("\n".join([*current_turn().system, *self.state.heard]))
 
 
