@@ -35,9 +35,8 @@ class TurnTools:
         try:
             try:
                 arguments = _read(told)
-            except (
-                InvalidArguments
-            ) as problem:  # not for the tool to see: it might take what it was not given for left out
+            except InvalidArguments as problem:
+                # not for the tool to see: it might take what it was not given for left out
                 toolbox.outside(name, {"arguments": told}).failed("invalid_arguments", str(problem))
                 raise ToolFailed(name, "invalid_arguments", str(problem)) from None
             result = await toolbox.call(name, arguments)
