@@ -1,6 +1,7 @@
 """Cassettes: what tools and models answer is recorded once, and comes out the same when it is replayed."""
 
 import asyncio
+import contextlib
 import json
 import re
 from pathlib import Path
@@ -9,7 +10,6 @@ from typing import Any
 import pytest
 
 from greenroom.core.cassettes.cassette import Cassette
-from greenroom.core.cassettes.recording import key_of
 from greenroom.core.errors import AgentFailed, NotRecorded
 from greenroom.sdk import Agent, Call, Reply, Tool, ToolError, ToolFailed, ToolSource, Turn, World, tool
 from greenroom.sdk.testing import PlayedReply, play
@@ -175,8 +175,7 @@ async def test_in_another_turn_the_last_answer_before_it_holds(tmp_path: Path) -
     await play(cassette_of, [look, "[]", look, "[]", look], record=path)
     cassette = Cassette(path)
     one = next(recording for recording in cassette if recording.name == "look_up")
-    key = key_of(one.agent, one.scenario, one.kind, one.name, bytes(one.request))
-    found = {turn: cassette.find(key, turn, 1) for turn in (1, 2, 3, 4, 9)}
+    found = {turn: cassette.find(one.key, turn, 1) for turn in (1, 2, 3, 4, 9)}
     assert {turn: recording and recording.turn for turn, recording in found.items()} == {1: 1, 2: 1, 3: 3, 4: 3, 9: 5}
 
 
@@ -431,3 +430,60 @@ async def test_a_call_that_the_turn_does_not_wait_for_comes_out_the_same(tmp_pat
     assert not started.is_set()
     assert essence([again]) == essence([first])
     assert [call.ok for call in again.tool_calls] == [False]
+
+
+async def test_what_was_asked_again_after_a_failure_is_the_answer(tmp_path: Path) -> None:
+    path = tmp_path / "again.jsonl"
+    answers = iter(range(10))
+    works = iter([True, False, True, False, True, True])
+    agent = Agent("stubborn")
+
+    async def ask() -> int:
+        if not next(works):
+            raise ConnectionError("try again")
+        return next(answers)
+
+    @agent.reply
+    async def reply(turn: Turn) -> str:
+        told: list[int] = []
+        while len(told) < int(turn.text):
+            with contextlib.suppress(ConnectionError):
+                told.append(await turn.recorded("gpt", {"ask": 1}, ask))
+        return str(told)
+
+    live = await play(agent, ["1", "2", "1"], record=path)
+    assert [reply.text for reply in live] == ["[0]", "[1, 2]", "[3]"]
+    assert essence(await play(agent, ["1", "2", "1"], replay=path)) == essence(live)
+
+
+async def test_what_tools_at_the_same_time_ask_alike_is_told_apart(tmp_path: Path) -> None:
+    path = tmp_path / "parallel.jsonl"
+    outside = Outside()
+
+    both = asyncio.Barrier(2)
+
+    async def ask() -> int:
+        if len(outside.asked) % 3 < 2:
+            number = outside.answer("service")
+            await both.wait()
+            return number
+        return outside.answer("service")
+
+    async def plain(arguments: dict[str, Any], turn: Turn) -> int:
+        return await turn.recorded("service", {"ask": 1}, ask)
+
+    async def live(arguments: dict[str, Any], turn: Turn) -> int:
+        turn.stays_live()
+        return await plain(arguments, turn)
+
+    parts: Any = {"parameters": {"type": "object", "properties": {}}, "replayable": True}
+    agent = Agent("parallel", tools=[Tool.described("plain", plain, **parts), Tool.described("live", live, **parts)])
+
+    @agent.reply
+    async def reply(turn: Turn) -> str:
+        return str([*await asyncio.gather(turn.call("plain"), turn.call("live")), await plain({}, turn)])
+
+    first = await play(agent, ["go", "on"], record=path)
+    asked = len(outside.asked)
+    assert essence(await play(agent, ["go", "on"], replay=path)) == essence(first)
+    assert len(outside.asked) == asked

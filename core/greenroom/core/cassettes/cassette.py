@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from greenroom.core.cassettes.appending import append, breaks_off
-from greenroom.core.cassettes.recording import NO_TALK, Key, Recording, Talk, key_of, sorted_json
+from greenroom.core.cassettes.recording import NO_TALK, Key, Recording, Talk, sorted_json
 
 _log = logging.getLogger(__name__)
 _decoder: Final = msgspec.json.Decoder(Recording)
@@ -96,18 +96,18 @@ class Cassette:
         ]
 
     def _holds(self, recording: Recording) -> Recording | None:
-        return self._by_key.get(_key(recording), {}).get((recording.turn, recording.call))
+        return self._by_key.get(recording.key, {}).get((recording.turn, recording.call))
 
     def _knows(self, recording: Recording) -> bool:
         """Whether its session is answered like this."""
-        found = self.find(_key(recording), recording.turn, recording.call, recording.talk, recording.session)
+        found = self.find(recording.key, recording.turn, recording.call, recording.talk, recording.session)
         return found is not None and _answer(found) == _answer(recording)
 
     def _is_had(self, talk: Talk, session: str) -> bool:
         return self._had.get(talk) == session or (talk, session) in self._had_too
 
     def _take(self, recording: Recording) -> None:
-        key, talk, session = _key(recording), recording.talk, recording.session
+        key, talk, session = recording.key, recording.talk, recording.session
         self._sessions.setdefault(session, len(self._sessions))
         first = self._had.setdefault(talk, session)
         if first != session:
@@ -118,10 +118,6 @@ class Cassette:
         holds = self._by_key.setdefault(key, {}).setdefault((recording.turn, recording.call), recording)
         if (holds.talk, holds.session) != (talk, session):
             self._own.setdefault((key, talk, session, recording.turn, recording.call), recording)
-
-
-def _key(recording: Recording) -> Key:
-    return key_of(recording.agent, recording.scenario, recording.kind, recording.name, bytes(recording.request))
 
 
 def _answer(recording: Recording) -> tuple[object, ...]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from greenroom.core.cassettes.own_ids import OwnIds
-from greenroom.core.cassettes.recording import Kind
+from greenroom.core.cassettes.recording import Key, Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,4 +13,5 @@ class Question:
     kind: Kind
     name: str
     request: str
+    key: Key
     ids: OwnIds

@@ -10,6 +10,7 @@ NOTHING = msgspec.Raw()
 _SORTED: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
 Kind = Literal["tool", "model", "tools"]
 """The last one: what tools a source has."""
+Key = bytes
 
 
 class Talk(NamedTuple):
@@ -72,8 +73,10 @@ class Recording(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, g
         """The conversation that its turn ends."""
         return Talk(self.agent, self.scenario, self.conversation, self.again)
 
-
-Key = bytes
+    @property
+    def key(self) -> Key:
+        """See `key_of`."""
+        return key_of(self.agent, self.scenario, self.kind, self.name, bytes(self.request))
 
 
 def key_of(agent: str, scenario: str, kind: str, name: str, request: bytes) -> Key:

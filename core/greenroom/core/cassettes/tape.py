@@ -13,7 +13,7 @@ from greenroom.core.cassettes.keeper import Keeper
 from greenroom.core.cassettes.nearest import explain_miss
 from greenroom.core.cassettes.own_ids import OwnIds
 from greenroom.core.cassettes.question import Question
-from greenroom.core.cassettes.recording import NOTHING, Failure, Kind, Recording, Talk, key_of, sorted_json
+from greenroom.core.cassettes.recording import NOTHING, Failure, Key, Kind, Recording, Talk, key_of, sorted_json
 from greenroom.core.errors import NotRecorded
 from greenroom.core.plain import any_json, to_json, well_formed
 from greenroom.core.records import Change
@@ -41,14 +41,19 @@ class Asked:
     """One question, from its beginning: `recording` is its answer, where the cassette has it and it is not asked live.
     `around` is the tool call that asks it."""
 
-    __slots__ = ("_around", "_call", "_question", "_tape", "_within", "is_live", "recording")
+    __slots__ = ("_around", "_number", "_question", "_tape", "_within", "is_live", "recording")
 
     def __init__(
-        self, tape: "Tape", question: "Question", call: int, recording: Recording | None, around: "Asked | None" = None
+        self,
+        tape: "Tape",
+        question: "Question",
+        number: int,
+        recording: Recording | None,
+        around: "Asked | None" = None,
     ) -> None:
         self._tape = tape
         self._question = question
-        self._call = call
+        self._number = number
         self._around = around
         self._within: list[Recording] = []
         self.recording = recording
@@ -86,7 +91,7 @@ class Asked:
         if self.is_live:
             self._stays_live()
             return
-        self._tape.forget(self._within)
+        self._forget_within()
         keeper = self._keeper
         rows = tuple([msgspec.Raw(to_json(keeper.value(_row(change))).encode()) for change in changes])
         answer = msgspec.Raw(to_json(keeper.value(json.loads(response))).encode())
@@ -97,8 +102,17 @@ class Asked:
         if self.is_live:
             self._stays_live()
             return
-        self._tape.forget(self._within)
+        self._forget_within()
         self._take(self._recording(error=Failure(type, self._keeper.text(message))))
+
+    def broke_off(self) -> None:
+        """Nobody answered: it is as if it had not been asked."""
+        self._tape.forget(self._question.key)
+
+    def _forget_within(self) -> None:
+        """They are part of an answer, and not asked for by themselves."""
+        for one in self._within:
+            self._tape.forget(one.key)
 
     def _take(self, recording: Recording) -> None:
         if self._around is None:
@@ -124,7 +138,7 @@ class Asked:
             conversation=place.talk.said,
             again=place.talk.again,
             session=place.session,
-            call=self._call,
+            call=self._number,
             kind=self._question.kind,
             name=self._question.name,
             request=msgspec.Raw(self._question.request.encode()),
@@ -146,8 +160,11 @@ class Tape:
         self._replays = replays
         self._records = records
         self.redactor = redactor
-        self._asked: dict[bytes, int] = {}
+        self._asked: dict[Key, int] = {}
+        """How often; what broke off or is part of an answer does not count."""
+        self._begun = 0
         self._taken: list[Recording] = []
+        """The n-th of the turn's questions as `call`, until they are kept."""
         self._given: list[Recording] = []
         """What it was answered from the cassette that it records to."""
         self.replayed = 0
@@ -165,8 +182,10 @@ class Tape:
         place = self.place
         ids = OwnIds({**place.own, **own}, place.given)
         asked = sorted_json(Keeper(self.redactor, ids, in_order=True).value(request))
-        question = Question(kind, self.redactor.text(well_formed(name)), asked.decode(), ids)
-        key = key_of(place.talk.agent, place.talk.scenario, kind, question.name, asked)
+        name = self.redactor.text(well_formed(name))
+        key = key_of(place.talk.agent, place.talk.scenario, kind, name, asked)
+        question = Question(kind, name, asked.decode(), key, ids)
+        self._begun += 1
         call = self._asked[key] = self._asked.get(key, 0) + 1
         found = None
         if self._replays is not None:
@@ -174,17 +193,21 @@ class Tape:
             if found is not None:
                 self.replayed += not found.live
                 if self._replays is self._records:
-                    self._given.append(self._as_own(found, call))
+                    self._given.append(self._as_own(found))
             elif self._records is None and around is None:
                 raise NotRecorded(explain_miss(self._replays, place, question, call))
-        return Asked(self, question, call, found, around)
+        return Asked(self, question, self._begun, found, around)
 
     async def ask(self, name: str, request: Any, ask: Callable[[], Awaitable[Any]]) -> Any:
         """What a model (or a service that is no tool) answers."""
         asked = self.begin("model", name, request, around=TAPED_CALL.get())
         if asked.recording is not None:
             return asked.answer()
-        answer = await ask()
+        try:
+            answer = await ask()
+        except BaseException:
+            asked.broke_off()
+            raise
         asked.returned(any_json(answer))
         return answer
 
@@ -195,25 +218,40 @@ class Tape:
         if self._records is not None:
             self._taken.append(recording)
 
-    def forget(self, within: Iterable[Recording]) -> None:
-        """They are part of an answer, and not asked for by themselves."""
-        for one in within:
-            self._asked[key_of(one.agent, one.scenario, one.kind, one.name, bytes(one.request))] -= 1
+    def forget(self, key: Key) -> None:
+        """One question of this kind does not count."""
+        self._asked[key] -= 1
 
     def keep(self) -> None:
         """The turn is committed: writes what it has recorded."""
         if self._records is not None and self._taken:
-            self._records.add(self._taken, self._given)
+            numbered = _numbered([*self._taken, *self._given])
+            self._records.add(numbered[: len(self._taken)], numbered[len(self._taken) :])
 
-    def _as_own(self, found: Recording, call: int) -> Recording:
+    def _as_own(self, found: Recording) -> Recording:
         talk, place = self.place.talk, self.place
         return msgspec.structs.replace(
-            found, turn=place.turn, call=call, conversation=talk.said, again=talk.again, session=place.session, line=0
+            found,
+            turn=place.turn,
+            call=self._begun,
+            conversation=talk.said,
+            again=talk.again,
+            session=place.session,
+            line=0,
         )
 
     def whereabouts(self, recording: Recording) -> str:
         name = self._replays.path.name if self._replays is not None else ""
         return f"cassette {name}" + (f":{recording.line}" if recording.line else "")
+
+
+def _numbered(recordings: Sequence[Recording]) -> list[Recording]:
+    """The n-th of its like is who was asked as the n-th of those that are kept: a replay asks no others."""
+    begun: dict[Key, set[int]] = {}
+    for recording in recordings:
+        begun.setdefault(recording.key, set()).add(recording.call)
+    calls = {(key, number): call for key, numbers in begun.items() for call, number in enumerate(sorted(numbers), 1)}
+    return [msgspec.structs.replace(recording, call=calls[recording.key, recording.call]) for recording in recordings]
 
 
 def _row(change: Change) -> list[Any]:
