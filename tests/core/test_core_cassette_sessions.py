@@ -125,11 +125,28 @@ async def test_sessions_that_begin_alike_and_go_back_have_their_own_answers_agai
                 assert await replaying.say(session, *said) == reply
 
 
-def test_a_session_that_was_replayed_and_asked_more_keeps_what_it_was_replayed(tmp_path: Path) -> None:
-    def recording(session: str, said: str, name: str, answer: bytes) -> Recording:
-        of = {"agent": "a", "scenario": "s", "turn": 1, "kind": "tool", "request": msgspec.Raw(b"{}")}
-        return Recording(**of, name=name, response=msgspec.Raw(answer), conversation=said, session=session)
+@pytest.mark.parametrize("seed", range(110, 118))
+async def test_a_session_of_another_id_has_the_answers_of_one_in_all_its_turns(tmp_path: Path, seed: int) -> None:
+    path = str(tmp_path / "c.jsonl")
+    chance = random.Random(seed)
+    live: dict[str, list[str]] = {f"session-{letter}": [] for letter in "abcd"}
+    order = [*live] * 3
+    chance.shuffle(order)
+    async with stage(iter(lambda: chance.randrange(2), -1), record=path) as recording:
+        for session in order:
+            live[session].append(await recording.say(session, (HELLO, WHY, BYE)[len(live[session])]))
+    async with stage(replay=path) as replaying:
+        assert [await replaying.say("another", text) for text in (HELLO, WHY, BYE)] in live.values()
+        for session, told in live.items():
+            assert [await replaying.say(session, text) for text in (HELLO, WHY, BYE)] == told
 
+
+def recording(session: str, said: str, name: str, answer: bytes) -> Recording:
+    of: Any = {"agent": "a", "scenario": "s", "turn": 1, "kind": "tool", "request": msgspec.Raw(b"{}")}
+    return Recording(**of, name=name, response=msgspec.Raw(answer), conversation=said, session=session)
+
+
+def test_a_session_that_was_replayed_and_asked_more_keeps_what_it_was_replayed(tmp_path: Path) -> None:
     cassette = Cassette(tmp_path / "c.jsonl")
     cassette.add([recording("one", WHY, "clock", b"1")])
     cassette.add([recording("two", HELLO, "clock", b"2")])
@@ -137,3 +154,23 @@ def test_a_session_that_was_replayed_and_asked_more_keeps_what_it_was_replayed(t
     key = key_of("a", "s", "tool", "clock", b"{}")
     found = [Cassette(cassette.path).find(key, 1, 1, Talk("a", "s", HELLO), each) for each in ("two", "three", "four")]
     assert [bytes(one.response) for one in found if one is not None] == [b"2", b"2", b"2"]
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        [("early", HELLO, b"1"), ("one", WHY, b"2"), ("two", WHY, b"2"), ("early", WHY, b"3")],
+        [("one", HELLO, b"2"), ("two", WHY, b"2"), ("early", WHY, b"3")],
+        [("early", HELLO, b"1"), ("one", HELLO, b"0"), ("one", WHY, b"2"), ("two", WHY, b"2"), ("early", WHY, b"3")],
+    ],
+)
+def test_whoever_was_answered_as_another_was_is_so_again_whatever_came_after(
+    tmp_path: Path, before: Sequence[tuple[str, str, bytes]]
+) -> None:
+    cassette = Cassette(tmp_path / "c.jsonl")
+    for session, said, answer in before:
+        cassette.add([recording(session, said, "clock", answer)])
+    for read in (cassette, Cassette(cassette.path)):
+        found = read.find(key_of("a", "s", "tool", "clock", b"{}"), 1, 1, Talk("a", "s", WHY), "two")
+        assert found is not None
+        assert bytes(found.response) == b"2"

@@ -35,9 +35,13 @@ class Cassette:
         self._sessions: dict[str, int] = {}
         """In the order in which they came into the file."""
         self._had: dict[Talk, str] = {}
-        """In which session each conversation was had: the first of all."""
+        """In which session each conversation was had: whose answers others have."""
         self._had_too: set[tuple[Talk, str]] = set()
         """In which others."""
+        self._strays: set[str] = set()
+        """Sessions that were answered otherwise than others before: what they are answered from then on need not fit there."""
+        self._settled: set[Talk] = set()
+        """Conversations whose `_had` was no stray when it had them: it stays the one."""
         for recording in _read(path):
             self._take(recording)
 
@@ -84,16 +88,18 @@ class Cassette:
 
     def _new_of(self, recordings: Sequence[Recording], replayed: Sequence[Recording]) -> list[Recording]:
         """What nobody has asked yet, and what its session would be answered otherwise: then all that it was answered otherwise
-        than the first was, for with its own id it has its own answers from now on. They are never replaced."""
+        than the first was, for with its own id it has its own answers from now on. They are never replaced. Where it is the
+        one whose answers others have, a line says so at least: those may change for nobody."""
+        talk, session = recordings[0].talk, recordings[0].session
         asked = [(recording, self._holds(recording)) for recording in recordings]
-        if all(holds is not None and self._knows(recording) for recording, holds in asked):
-            return []
-        if any(self._is_had(recording.talk, recording.session) for recording in recordings):
+        if self._is_had(talk, session):
             return [recording for recording, holds in asked if holds is None]
+        if talk in self._settled and all(holds is not None and self._knows(recording) for recording, holds in asked):
+            return []
         again = [(recording, holds) for recording in replayed if (holds := self._holds(recording)) is not None]
         return [
             recording for recording, holds in (*asked, *again) if holds is None or _answer(holds) != _answer(recording)
-        ]
+        ] or [recordings[0]]
 
     def _holds(self, recording: Recording) -> Recording | None:
         return self._by_key.get(recording.key, {}).get((recording.turn, recording.call))
@@ -109,15 +115,26 @@ class Cassette:
     def _take(self, recording: Recording) -> None:
         key, talk, session = recording.key, recording.talk, recording.session
         self._sessions.setdefault(session, len(self._sessions))
-        first = self._had.setdefault(talk, session)
-        if first != session:
-            self._had_too.add((talk, session))
-            if self._sessions[session] < self._sessions[first]:
-                self._had[talk] = session
-                self._had_too.add((talk, first))
+        if not self._is_had(talk, session):
+            self._has(talk, session)
         holds = self._by_key.setdefault(key, {}).setdefault((recording.turn, recording.call), recording)
         if (holds.talk, holds.session) != (talk, session):
             self._own.setdefault((key, talk, session, recording.turn, recording.call), recording)
+
+    def _has(self, talk: Talk, session: str) -> None:
+        """A session has a conversation that it had not yet: as the one whose answers others have, or with its own."""
+        first, is_stray = self._had.get(talk), session in self._strays
+        if talk in self._settled or (
+            first is not None and is_stray and self._sessions[first] < self._sessions[session]
+        ):
+            self._strays.add(session)
+            self._had_too.add((talk, session))
+            return
+        if not is_stray:
+            self._settled.add(talk)
+        self._had[talk] = session
+        if first is not None:
+            self._had_too.add((talk, first))
 
 
 def _answer(recording: Recording) -> tuple[object, ...]:
