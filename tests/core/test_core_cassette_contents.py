@@ -115,6 +115,23 @@ async def test_ids_made_here_are_the_sessions_own_whatever_their_prefix(tmp_path
         assert told == f"<{made}>"
 
 
+async def test_an_id_that_a_tool_gives_first_is_what_it_was_and_may_be_asked_about(tmp_path: Path) -> None:
+    @tool
+    async def find_order() -> dict[str, str]:
+        """Asks a service whose ids look like those that are made here."""
+        return {f"order_{HEX}": f"user_{HEX[::-1]}"}
+
+    async def act(turn: Turn) -> Any:
+        [(order, user)] = (await turn.call(find_order)).items()
+        return [order, user, await turn.call(echo, value=f"{user} has {order}")]
+
+    agent = agent_with(act, find_order, echo)
+    for reply in await both(tmp_path / "c.jsonl", agent):
+        order, user, told = json.loads(reply.text)
+        assert (order, user) == (f"order_{HEX}", f"user_{HEX[::-1]}")
+        assert told == f"{user} has {order}"
+
+
 async def test_one_id_within_another_is_not_taken_for_it(tmp_path: Path) -> None:
     agent = agent_with(lambda turn: turn.call(echo, value=f"{turn.user.id} in {turn.session_id}"), echo)
     users = ("session-1-of-ann", "ann-and-session-2")

@@ -13,17 +13,18 @@ from greenroom.core.redaction import HIDDEN, DocumentRedactor
 
 
 class Keeper:
-    """`in_order`: the keys of objects are sorted, so that the same ids are met first however a request is put together."""
+    """`is_asked`: of what is asked, the keys of objects are sorted, so that the same ids are met first however it is put
+    together."""
 
-    __slots__ = ("_ids", "_in_order", "_redactor")
+    __slots__ = ("_ids", "_is_asked", "_redactor")
 
-    def __init__(self, redactor: DocumentRedactor, ids: OwnIds, *, in_order: bool = False) -> None:
+    def __init__(self, redactor: DocumentRedactor, ids: OwnIds, *, is_asked: bool = False) -> None:
         self._redactor = redactor
         self._ids = ids
-        self._in_order = in_order
+        self._is_asked = is_asked
 
     def text(self, text: str) -> str:
-        return self._ids.taken_out(self._redactor.text(well_formed(text)))
+        return self._ids.taken_out(self._redactor.text(well_formed(text)), is_asked=self._is_asked)
 
     def value(self, value: Any) -> Any:
         """Numbers that JSON has none for are null; what has no JSON is its text."""
@@ -45,7 +46,7 @@ class Keeper:
 
     def _object(self, value: Mapping[Any, Any]) -> dict[str, Any]:
         items = [(name if type(name) is str else _name(name), item) for name, item in value.items()]
-        if self._in_order:
+        if self._is_asked:
             items.sort(key=itemgetter(0))
         hides = self._redactor.hides
         return {self.text(name): HIDDEN if hides(name) else self.value(item) for name, item in items}

@@ -17,7 +17,8 @@ _SIGN: Final = re.compile(r"\$\{(\$|[a-z]+(?:_[a-z]+)?(?:_\d+)?)\}")
 
 
 class OwnIds:
-    """Those that are known by name, and those that were made here (`turn.ids`), which are numbered as they are met."""
+    """Those that are known by name, and those that were made here (`turn.ids`), which are numbered as they are met in what is
+    asked."""
 
     __slots__ = ("_given", "_met", "_named", "_told")
 
@@ -28,14 +29,17 @@ class OwnIds:
         self._given = given
         self._met: dict[str, str] = {}
 
-    def taken_out(self, text: str) -> str:
-        """A text with their signs in the ids' place."""
+    def taken_out(self, text: str, *, is_asked: bool) -> str:
+        """A text with their signs in the ids' place. What looks like one in an answer, and was not in what was asked, is what
+        it is: a replay has nothing else to put there."""
         if _OPEN in text:
             text = text.replace(_OPEN, _WRITTEN)
         for id, sign in self._told:
             if id in text:
                 text = re.sub(rf"(?<![0-9A-Za-z])(?<!\$\{{){re.escape(id)}(?![0-9A-Za-z])", sign, text)
-        return _MADE_HERE.sub(self._numbered, text) if "_" in text else text
+        if "_" not in text:
+            return text
+        return _MADE_HERE.sub(self._numbered if is_asked else self._known, text)
 
     def filled_in(self, json_text: str) -> str:
         """JSON text with the ids in their signs' place."""
@@ -43,6 +47,9 @@ class OwnIds:
             return json_text
         signs = {"${$}": "$", **self._named, **{sign: id for id, sign in self._met.items()}}
         return _SIGN.sub(lambda found: _inside(signs.get(found[0], found[0])), json_text)
+
+    def _known(self, found: re.Match[str]) -> str:
+        return self._met.get(found[0], found[0])
 
     def _numbered(self, found: re.Match[str]) -> str:
         if found[0] in self._given:

@@ -181,7 +181,7 @@ class Tape:
         never recorded."""
         place = self.place
         ids = OwnIds({**place.own, **own}, place.given)
-        asked = sorted_json(Keeper(self.redactor, ids, in_order=True).value(request))
+        asked = sorted_json(Keeper(self.redactor, ids, is_asked=True).value(request))
         name = self.redactor.text(well_formed(name))
         key = key_of(place.talk.agent, place.talk.scenario, kind, name, asked)
         question = Question(kind, name, asked.decode(), key, ids)
