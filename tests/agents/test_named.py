@@ -51,6 +51,7 @@ async def test_a_factory_makes_an_agent_for_each_turn() -> None:
         (lambda: 5, "is a int"),
         (lambda: Agent("no reply"), "no reply function"),
         (lambda turn: "", "it made no agent when it was called: TypeError: "),
+        (sys.exit, "it made no agent when it was called: SystemExit"),
     ],
 )
 def test_a_factory_that_is_none_is_explained(target: Any, said: str) -> None:

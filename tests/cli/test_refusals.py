@@ -32,6 +32,16 @@ EXPLAINED = {
     "counting:": "say which object of the module it is, for instance counting:agent",
     ":agent": "say which module it is in, for instance my_agent:agent",
     "counting.agent": "an object of a module is named after a colon: counting:agent",
+    "shelf.bot": "say which object of the module it is, for instance shelf.bot:agent",
+    ".counting:agent": "modules are named from the current folder: counting:agent",
+    "json.bot:agent": "{folder}/json is not read: there is another module json, {json}; rename one of them",
+    "asking:agent": "asking does not give its agent: RuntimeError: not yet\n"
+    "  asking.py:2 in __getattr__: raise RuntimeError('not yet')",
+    "endless:agent": "importing endless failed: RecursionError: maximum recursion depth exceeded\n"
+    "  endless.py:3 in <module>: call()\n"
+    + "  endless.py:2 in call: call()\n" * 9
+    + "  ..."
+    + "\n  endless.py:2 in call: call()" * 10,
     "suport": "there is no such agent; did you mean support?",
     "nosuch": "there is no such agent; give support, module:attribute from the current folder, an agent file"
     " (.toml, .yaml), ./program, or an address (docs/agents.md)",
@@ -84,6 +94,11 @@ FILES = {
     "unclosed.py": "import half\n",
     "half.py": "agent = 1\ndef reply(turn:\n    pass\n",
     "unmade.py": 'from greenroom.sdk import Agent\nagent = Agent("x", wrold=3)\n',
+    "shelf/__init__.py": "",
+    "shelf/bot.py": "",
+    "json/bot.py": "",
+    "asking.py": "def __getattr__(name):\n    raise RuntimeError('not yet')\n",
+    "endless.py": "def call():\n    call()\ncall()\n",
     "functions.py": "def alone():\n    pass\ndef pair(a, b):\n    pass\n",
     "program.py": "#!/bin/sh\n",
     "../other.py": "",
@@ -114,7 +129,8 @@ def test_an_agent_that_cannot_be_had_is_explained(folder: Path) -> None:
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text, encoding="utf-8")
     (folder / "program.py").chmod(0o755)
-    agents = {agent.format(folder=folder): said.format(folder=folder) for agent, said in EXPLAINED.items()}
+    places = {"folder": folder, "json": json.__file__}
+    agents = {agent.format(**places): said.format(**places) for agent, said in EXPLAINED.items()}
     done = subprocess.run(
         [sys.executable, "-c", ASK, *agents],
         cwd=folder,

@@ -1,7 +1,9 @@
 """CHAT-17: a turn that fails leaves its session exactly as it was, and evidence beside it."""
 
 import asyncio
+import json
 import sqlite3
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,8 @@ from core_running import Running, Serve, Stream, asked, database, make_core, ref
 
 from greenroom.core.limits import Limits
 from greenroom.core.memory import MemoryStore
-from greenroom.sdk import Agent, Reply, ToolFailed, Turn, World, tool
+from greenroom.sdk import Agent, AgentError, Reply, ToolFailed, Turn, World, tool
+from greenroom.sdk.testing import play
 from greenroom.storage import open_store
 
 WORLD = {"counters": {"a": {"n": 0}}}
@@ -76,6 +79,53 @@ async def test_a_turn_whose_agent_raises_leaves_no_trace_in_the_session_and_evid
     assert [call.name for call in failed.tool_calls] == ["add"]
     assert (failed.request_id, failed.failed_at.seconds > 0, failed.duration_us > 0) == ("req_7", True, True)
     assert (await core.say("two")).text == "2 2"
+
+
+@tool(timeout=30)
+async def leave() -> None:
+    """Ends the process."""
+    sys.exit("no paper")
+
+
+@tool
+def leave_at_once() -> None:
+    """Ends the process."""
+    sys.exit()
+
+
+async def test_an_agent_that_would_end_the_process_fails_its_turn_alone(serve: Serve) -> None:
+    agent = Agent("leaving", tools=[leave, leave_at_once])
+
+    @agent.reply
+    async def reply(turn: Turn) -> str:
+        for name in ("leave", "leave_at_once"):
+            with pytest.raises(ToolFailed):
+                await turn.call(name)
+        if turn.text == "go":
+            sys.exit(3)
+        return "fine"
+
+    core = await serve(agent)
+    assert (await core.say("stay")).text == "fine"
+    assert (await core.refuses("go")).reason == "AGENT_FAILED"
+    [failed] = (await core.turns()).failed
+    assert failed.detail == "AgentError: agent leaving called sys.exit(3)"
+    results = [json.loads(call.result_json) for call in failed.tool_calls]
+    assert [one["error"] for one in results] == [
+        {"type": "SystemExit", "message": "no paper"},
+        {"type": "SystemExit", "message": ""},
+    ]
+    assert (await core.say("stay")).number == 2
+
+
+@pytest.mark.parametrize("form", ["startup", "world"])
+async def test_an_agent_that_would_end_the_process_while_it_starts_says_so(form: str) -> None:
+    agent = Agent("leaving", world=sys.exit if form == "world" else None)
+    agent.reply(lambda turn: "")
+    if form == "startup":
+        agent.on_startup(sys.exit)
+    with pytest.raises(AgentError, match=r"SystemExit|sys\.exit"):
+        await play(agent, ["hello"])
 
 
 async def test_the_first_turn_of_a_session_that_fails_opens_no_session(serve: Serve) -> None:

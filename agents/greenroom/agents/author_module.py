@@ -20,18 +20,21 @@ def import_from(folder: Path, name: str) -> ModuleType:
     if here not in sys.path:
         sys.path.insert(0, here)
     try:
-        return _of_folder(importlib.import_module(name), folder)
+        module = importlib.import_module(name)
+        _check_origin(name, folder)
+        return module
     except AgentError:
         raise
     except ModuleNotFoundError as problem:
         missing = problem.name or ""
         near = nearest_modules(missing, folder)
         if name == missing or name.startswith(f"{missing}."):
+            _check_origin(name, folder)
             raise AgentError(f"no module {missing} in {here}{near}") from None
         raise AgentError(f"{name} imports {missing}, which is not installed{near}") from problem
     except (Exception, SystemExit) as problem:  # an author's module may raise anything while it is imported
         logger.debug("importing %s failed", name, exc_info=True)
-        raise AgentError(f"importing {name} failed: {_told(problem)}") from problem
+        raise AgentError(f"importing {name} failed: {raised_text(problem)}") from problem
 
 
 def modules_in(folder: Path) -> list[str]:
@@ -49,17 +52,28 @@ def suggest(names: list[str]) -> str:
     return f"; did you mean {' or '.join(names)}?" if names else ""
 
 
-def _of_folder(module: ModuleType, folder: Path) -> ModuleType:
-    """The module. Raises `AgentError` where another of its name, of another folder, was there before it."""
-    path = folder.joinpath(*module.__name__.split("."))
-    there = next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
-    found = getattr(module, "__file__", None)
-    if there is not None and found is not None and not there.samefile(found):
-        raise AgentError(f"{there} is not read: there is another module {module.__name__}, {found}; rename one of them")
-    return module
+def _check_origin(name: str, folder: Path) -> None:
+    """Raises `AgentError` where the folder has this module, and another of its name, or of its package's, was there before."""
+    parts = name.split(".")
+    if not _files(folder.joinpath(*parts)):
+        return
+    for depth in range(len(parts), 0, -1):
+        there = ".".join(parts[:depth])
+        found = getattr(sys.modules.get(there), "__file__", None)
+        if found is not None:
+            path = folder.joinpath(*parts[:depth])
+            files = _files(path)
+            if not any(file.samefile(found) for file in files):
+                unread = [*files, path][0]
+                raise AgentError(f"{unread} is not read: there is another module {there}, {found}; rename one of them")
+            return
 
 
-def _told(problem: BaseException) -> str:
+def _files(path: Path) -> list[Path]:
+    return [file for file in (path / "__init__.py", path.with_suffix(".py")) if file.is_file()]
+
+
+def raised_text(problem: BaseException) -> str:
     """As Python ends a traceback, without where a syntax error is. Further lines are indented."""
     lines = list(traceback.TracebackException.from_exception(problem).format_exception_only())
     said = "".join(lines[-1:] if isinstance(problem, SyntaxError) else lines)

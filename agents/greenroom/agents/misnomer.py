@@ -15,6 +15,8 @@ def explain(name: str, folder: Path, known: Collection[str]) -> str:
         return _of_address(module)
     if module.endswith(".py") or (colon and "/" in module):
         return _of_path(module, attribute or "agent", folder)
+    if module.startswith("."):
+        return f"modules are named from the current folder: {name.lstrip('.')}"
     if colon:
         return f"say which object of the module it is, for instance {module}:agent" if module else _no_module(attribute)
     there = modules_in(folder)
@@ -25,6 +27,8 @@ def explain(name: str, folder: Path, known: Collection[str]) -> str:
     if (folder / name).is_file():
         return f"an agent file ends in .toml, .yaml or .yml, and a program is written with its folder: ./{name}"
     head, _, tail = name.rpartition(".")
+    if folder.joinpath(*name.split(".")).with_suffix(".py").is_file():
+        return f"say which object of the module it is, for instance {name}:agent"
     if head in there:
         return f"an object of a module is named after a colon: {head}:{tail}"
     if near := difflib.get_close_matches(name, [*known, *(f"{one}:agent" for one in there)], n=2):

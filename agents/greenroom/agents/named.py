@@ -4,13 +4,14 @@ import difflib
 import importlib
 from collections.abc import Callable
 from inspect import isfunction
+from operator import attrgetter
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from greenroom.agents.adapters import adapt
 from greenroom.agents.agent_file import read_agent_file
-from greenroom.agents.author_module import import_from, suggest
+from greenroom.agents.author_module import import_from, raised_text, suggest
 from greenroom.agents.misnomer import explain
 from greenroom.sdk import Agent, AgentError, Reply, Turn, as_agent, delegate
 from greenroom.tools.documents import SUFFIXES
@@ -48,8 +49,8 @@ def agent_of(target: Any, name: str, *, factory: bool = False) -> Agent:
         return adapt(target, name, factory=True) or _made_each_turn(target, name)
     except AgentError:
         raise
-    except Exception as problem:  # a factory is the author's
-        raise AgentError(f"{name} made no agent when it was called: {type(problem).__name__}: {problem}") from problem
+    except (Exception, SystemExit) as problem:  # a factory is the author's
+        raise AgentError(f"{name} made no agent when it was called: {raised_text(problem)}") from problem
 
 
 def _made_each_turn(make: Callable[[], Any], name: str) -> Agent:
@@ -76,14 +77,15 @@ def _made_each_turn(make: Callable[[], Any], name: str) -> Agent:
 
 def _in_module(name: str, folder: Path, *, factory: bool) -> Agent:
     module_name, _, attribute = name.partition(":")
-    if not module_name or not attribute or module_name.endswith(".py") or "/" in name:
+    if not module_name or not attribute or module_name.startswith(".") or module_name.endswith(".py") or "/" in name:
         raise AgentError(explain(name, folder, BUNDLED))
     module = import_from(folder, module_name)
-    found: object = module
-    for part in attribute.split("."):
-        if not hasattr(found, part):
-            raise AgentError(f"{module_name} has no {attribute}{_nearest_names(module, attribute)}")
-        found = getattr(found, part)
+    try:
+        found = attrgetter(attribute)(module)
+    except AttributeError:
+        raise AgentError(f"{module_name} has no {attribute}{_nearest_names(module, attribute)}") from None
+    except Exception as problem:  # the module's own __getattr__, or a property
+        raise AgentError(f"{module_name} does not give its {attribute}: {raised_text(problem)}") from problem
     try:
         return agent_of(found, name, factory=factory)
     except AgentError as problem:

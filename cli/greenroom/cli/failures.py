@@ -9,6 +9,9 @@ from greenroom.core.agent import AgentError
 from greenroom.core.errors import AgentDown, AgentFailed, GreenroomError
 from greenroom.core.tools import ToolError
 
+_MOST = 20
+"""Places: of a recursion without an end there are a thousand."""
+
 
 def failure_text(failed: GreenroomError) -> str:
     """What the agent raised, and where in the current folder's files it came from; else what a caller is told."""
@@ -36,7 +39,7 @@ def places(raised: BaseException) -> list[str]:
     cause: BaseException | None = raised
     while cause is not None:
         if found := [line for frame in _frames(cause) if (line := _line(frame, here))]:
-            return found
+            return found if len(found) <= _MOST else [*found[: _MOST // 2], "  ...", *found[-_MOST // 2 :]]
         cause = cause.__cause__ or cause.__context__
     return []
 

@@ -219,14 +219,14 @@ class Agent:
         """Starts its sources of tools, then what was registered. Raises what one of them raises; then none is left open."""
         await self.rack.enter()
         try:
-            await _run_all(self._startup)
+            await _run_all(self._startup, self.name)
         except BaseException:
             await self.rack.leave()
             raise
 
     async def shutdown(self) -> None:
         try:
-            await _run_all(reversed(self._shutdown))
+            await _run_all(reversed(self._shutdown), self.name)
         finally:
             await self.rack.leave()
 
@@ -239,11 +239,19 @@ def _home_of(agent: Agent) -> Path:
     return Path(str(frame.f_globals.get("__file__") or "")).parent
 
 
-async def _run_all(functions: Any) -> None:
+async def _run_all(functions: Any, name: str) -> None:
     for function in functions:
-        result = function()
-        if inspect.isawaitable(result):
-            await result
+        try:
+            result = function()
+            if inspect.isawaitable(result):
+                await result
+        except SystemExit as left:
+            raise _quit(name, left) from left
+
+
+def _quit(name: str, left: SystemExit) -> AgentError:
+    """The process is not an agent's to end: other sessions' turns run in it."""
+    return AgentError(f"agent {name} called sys.exit({'' if left.code is None else repr(left.code)})")
 
 
 def _beside(path: str | Path, home: Path) -> Path:
@@ -254,7 +262,7 @@ def _beside(path: str | Path, home: Path) -> Path:
 def _made(world: Callable[[], Any], name: str) -> Any:
     try:
         return world()
-    except Exception as problem:  # it is the author's
+    except (Exception, SystemExit) as problem:  # it is the author's
         raise AgentError(f"agent {name}: making its world failed: {type(problem).__name__}: {problem}") from problem
 
 
@@ -295,7 +303,10 @@ def as_agent(target: object, name: str) -> Agent:
 
 async def produce(agent: Agent, turn: Turn, executor: ThreadPoolExecutor) -> Reply:
     """Lets the agent reply, whatever form its function has. Raises what the function raises, or `AgentError`."""
-    reply = _checked(await _answered(agent, turn, executor), agent.name)
+    try:
+        reply = _checked(await _answered(agent, turn, executor), agent.name)
+    except SystemExit as left:
+        raise _quit(agent.name, left) from left
     if turn.handed is not None:
         raise AgentError(
             f"agent {agent.name} handed off to {turn.handed[0]}, and nobody took it: that is for a Router's"

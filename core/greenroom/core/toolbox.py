@@ -273,7 +273,8 @@ class Toolbox:
             running.scripted_by = rule.by
             work = rule.play(partial(self._real, tool, given, running))
         try:
-            return await (work if tool.timeout is None else asyncio.wait_for(work, tool.timeout))
+            async with asyncio.timeout(tool.timeout):  # in this task: one of its own that exits would end the process
+                return await work
         finally:
             del work  # a future holds what it failed with, and that holds this frame
 
@@ -329,9 +330,9 @@ def _is_stopping(error: BaseException) -> bool:
     if isinstance(error, asyncio.CancelledError):
         task = asyncio.current_task()
         return task is None or task.cancelling() > 0
-    return not isinstance(error, Exception)
+    return not isinstance(error, Exception | SystemExit)
 
 
 def _outlives(error: BaseException) -> bool:
     """Whether the tool's own code may still run."""
-    return isinstance(error, TimeoutError) or not isinstance(error, Exception)
+    return isinstance(error, TimeoutError) or not isinstance(error, Exception | SystemExit)
