@@ -194,6 +194,26 @@ async def test_a_tool_that_a_node_calls_by_itself_is_recorded_from_the_outside()
     assert json.loads(reply.tool_calls[0].result_json) == {"order": "7", "status": "shipped"}
 
 
+async def test_a_number_that_json_has_none_for_fails_no_tool() -> None:
+    @tool
+    def measure(order_id: str) -> dict[str, float]:
+        """Measures what is not there."""
+        return {order_id: float("nan")}
+
+    asked = AIMessage("", tool_calls=[{"name": "measure", "args": {"order_id": "7"}, "id": "call-1"}])
+
+    def model(state: MessagesState) -> dict[str, Any]:
+        last = state["messages"][-1]
+        return {"messages": [AIMessage(last.content) if isinstance(last, ToolMessage) else asked]}
+
+    graph = StateGraph(MessagesState).add_node("model", model).add_node("tools", ToolNode([measure]))
+    graph.add_edge(START, "model").add_edge("tools", "model")
+    graph.add_conditional_edges("model", lambda state: "tools" if state["messages"][-1].tool_calls else END)
+    [reply] = await play(served(graph.compile()), ["Hello"])
+    assert reply.text == '{"7": NaN}'
+    assert [json.loads(call.result_json) for call in reply.tool_calls] == [{"7": None}]
+
+
 @pytest.mark.parametrize("memory", [False, True])
 async def test_the_history_is_told_once_in_each_turn(memory: bool) -> None:
     model = FakeModel()

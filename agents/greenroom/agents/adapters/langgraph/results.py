@@ -45,7 +45,7 @@ def _is_block(item: Any) -> bool:
 def _read(content: Any) -> Any:
     if isinstance(content, str) and content[:1] in ("{", "["):
         try:
-            return json.loads(content)
+            return as_json(json.loads(content))  # Python writes and reads numbers that JSON has none for
         except ValueError:
             return content
     return as_json(content)
