@@ -191,6 +191,14 @@ async def test_an_endpoint_that_refuses_what_nobody_asked_for_is_asked_without()
     assert sent == [(True, True, True), (True, False, True), *[(True, False, False)] * 2, (False, False, False)]
 
 
+async def test_what_was_refused_is_not_asked_again_as_it_was() -> None:
+    refusal = Told({"error": {"message": "roles alternate: user, assistant"}}, status=400)
+    async with endpoint(refusal) as served, talking(agent_at(served)) as talk:
+        with pytest.raises(AgentFailed):
+            await talk.say("Hi")
+    assert len(served.asked) == 1
+
+
 async def test_what_was_asked_for_is_never_left_out() -> None:
     refusal = Told({"error": {"message": "no temperature, dear user"}}, status=400)
     async with endpoint(refusal) as served, talking(agent_at(served)) as talk:

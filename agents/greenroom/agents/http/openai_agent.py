@@ -74,20 +74,19 @@ class OpenAiAgent(Agent):
         therefore refuses the request is asked without."""
         left_out = self._left_out
         while True:
+            body = as_body(asked, stream=turn.streamed, without=left_out)
             try:
-                completion = await self._sent(turn, asked, left_out)
+                completion = await self._sent(turn, body)
             except Refused as refused:
-                named = {name for name in ADDED - left_out if name in refused.told}
-                if not named:
+                left_out |= {name for name in ADDED if name in refused.told}
+                if as_body(asked, stream=turn.streamed, without=left_out) == body:
                     raise
-                left_out |= named
             else:
                 self._left_out |= left_out
                 return completion
 
-    async def _sent(self, turn: Turn, asked: Mapping[str, Any], left_out: frozenset[str]) -> Completion:
+    async def _sent(self, turn: Turn, body: bytes) -> Completion:
         upstream, completion = self._upstream, Completion()
-        body = as_body(asked, stream=turn.streamed, without=left_out)
         async with upstream.post(turn, f"{upstream.url}/chat/completions{self._query}", body, {}) as answer:
             if not answer.is_stream:
                 completion.add_whole(await answer.json())
