@@ -487,3 +487,26 @@ async def test_what_tools_at_the_same_time_ask_alike_is_told_apart(tmp_path: Pat
     asked = len(outside.asked)
     assert essence(await play(agent, ["go", "on"], replay=path)) == essence(first)
     assert len(outside.asked) == asked
+
+
+async def test_what_a_recorded_call_was_answered_from_the_cassette_is_no_question_of_the_turn(tmp_path: Path) -> None:
+    path = tmp_path / "c.jsonl"
+    outside = Outside()
+
+    async def ask() -> int:
+        return outside.answer("service")
+
+    async def look(arguments: dict[str, Any], turn: Turn) -> int:
+        return await turn.recorded("service", {"ask": 1}, ask)
+
+    parameters = {"type": "object", "properties": {}}
+    agent = Agent("asking", tools=[Tool.described("look", look, parameters=parameters, replayable=True)])
+
+    @agent.reply
+    async def reply(turn: Turn) -> str:
+        looked = [await turn.call("look")] if turn.text == "look" else []
+        return str([*looked, await look({}, turn)])
+
+    await play(agent, ["ask"], record=path)
+    first = await play(agent, ["look"], record=path, replay=path)
+    assert essence(await play(agent, ["look"], replay=path)) == essence(first)

@@ -41,7 +41,7 @@ class Asked:
     """One question, from its beginning: `recording` is its answer, where the cassette has it and it is not asked live.
     `around` is the tool call that asks it."""
 
-    __slots__ = ("_around", "_number", "_question", "_tape", "_within", "is_live", "recording")
+    __slots__ = ("_around", "_number", "_question", "_tape", "_within", "given", "is_live", "recording")
 
     def __init__(
         self,
@@ -56,6 +56,8 @@ class Asked:
         self._number = number
         self._around = around
         self._within: list[Recording] = []
+        self.given: list[Recording] = []
+        """What its own code was answered from the cassette that is recorded to."""
         self.recording = recording
         self.is_live = recording is not None and recording.live
         """Whether it is asked each time, whatever is replayed: see `Turn.stays_live`."""
@@ -111,7 +113,7 @@ class Asked:
 
     def _forget_within(self) -> None:
         """They are part of an answer, and not asked for by themselves."""
-        for one in self._within:
+        for one in (*self._within, *self.given):
             self._tape.forget(one.key)
 
     def _take(self, recording: Recording) -> None:
@@ -124,6 +126,7 @@ class Asked:
         """It is asked again in a replay, and then asks again what it has asked now."""
         for recording in (self._recording(live=True), *self._within):
             self._take(recording)
+        self._tape.given += self.given
 
     @property
     def _keeper(self) -> Keeper:
@@ -165,7 +168,7 @@ class Tape:
         self._begun = 0
         self._taken: list[Recording] = []
         """The n-th of the turn's questions as `call`, until they are kept."""
-        self._given: list[Recording] = []
+        self.given: list[Recording] = []
         """What it was answered from the cassette that it records to."""
         self.replayed = 0
 
@@ -193,7 +196,7 @@ class Tape:
             if found is not None:
                 self.replayed += not found.live
                 if self._replays is self._records:
-                    self._given.append(self._as_own(found))
+                    (self if around is None else around).given.append(self._as_own(found))
             elif self._records is None and around is None:
                 raise NotRecorded(explain_miss(self._replays, place, question, call))
         return Asked(self, question, self._begun, found, around)
@@ -225,7 +228,7 @@ class Tape:
     def keep(self) -> None:
         """The turn is committed: writes what it has recorded."""
         if self._records is not None and self._taken:
-            numbered = _numbered([*self._taken, *self._given])
+            numbered = _numbered([*self._taken, *self.given])
             self._records.add(numbered[: len(self._taken)], numbered[len(self._taken) :])
 
     def _as_own(self, found: Recording) -> Recording:
