@@ -33,6 +33,8 @@ EXPLAINED = {
     ":agent": "say which module it is in, for instance my_agent:agent",
     "counting.agent": "an object of a module is named after a colon: counting:agent",
     "shelf.bot": "say which object of the module it is, for instance shelf.bot:agent",
+    "shelf.lost:agent": "shelf.lost imports shelf.book, which is not there\n"
+    "  shelf/lost.py:1 in <module>: from .book import page",
     ".counting:agent": "modules are named from the current folder: counting:agent",
     "json.bot:agent": "{folder}/json is not read: there is another module json, {json}; rename one of them",
     "asking:agent": "asking does not give its agent: RuntimeError: not yet\n"
@@ -96,6 +98,7 @@ FILES = {
     "unmade.py": 'from greenroom.sdk import Agent\nagent = Agent("x", wrold=3)\n',
     "shelf/__init__.py": "",
     "shelf/bot.py": "",
+    "shelf/lost.py": "from .book import page\n",
     "json/bot.py": "",
     "asking.py": "def __getattr__(name):\n    raise RuntimeError('not yet')\n",
     "endless.py": "def call():\n    call()\ncall()\n",

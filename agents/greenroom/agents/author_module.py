@@ -31,6 +31,8 @@ def import_from(folder: Path, name: str) -> ModuleType:
         if name == missing or name.startswith(f"{missing}."):
             _check_origin(name, folder)
             raise AgentError(f"no module {missing} in {here}{near}") from None
+        if missing.partition(".")[0] in modules_in(folder):
+            raise AgentError(f"{name} imports {missing}, which is not there") from problem
         raise AgentError(f"{name} imports {missing}, which is not installed{near}") from problem
     except (Exception, SystemExit) as problem:  # an author's module may raise anything while it is imported
         logger.debug("importing %s failed", name, exc_info=True)
