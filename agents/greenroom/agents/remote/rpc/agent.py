@@ -91,7 +91,8 @@ class GrpcAgent(Agent):
         try:
             return await self._called(turn, request.turns[0].turn)
         except grpc.aio.AioRpcError as error:
-            raise of_call(error, lost=error.code() is grpc.StatusCode.UNAVAILABLE and self._line.is_broken) from None
+            lost = error.code() is grpc.StatusCode.UNAVAILABLE and await self._line.is_broken()
+            raise of_call(error, lost=lost) from None
 
     async def _joined(self, turn: Turn, request: agent_pb2.RunTurnsRequest, stream: TurnStream) -> Reply:
         """Over the stream that all turns share. The turn's deadline cancels this, as it does any agent."""

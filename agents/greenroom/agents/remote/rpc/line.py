@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _RECONNECTING = (grpc.ChannelConnectivity.IDLE, grpc.ChannelConnectivity.CONNECTING)
 _TURNS = f"/{agent_pb2.DESCRIPTOR.services_by_name['AgentService'].full_name}/RunTurns"
+_LOOKS, _BETWEEN_LOOKS = 10, 0.01
+"""At a connection that has perhaps broken; the second in seconds."""
 _ENDING = 5.0
 """Seconds that the agent may take to end a stream after its last event."""
 
@@ -51,10 +53,14 @@ class Line:
         self._retire()
         return self._open().get_state(try_to_connect=True) is grpc.ChannelConnectivity.TRANSIENT_FAILURE
 
-    @property
-    def is_broken(self) -> bool:
-        """Whether it was there, and its connection is not there any more."""
-        return self._open().get_state() in _RECONNECTING
+    async def is_broken(self) -> bool:
+        """Whether it was there, and its connection is not there any more. gRPC may end calls a moment before it says so."""
+        for _ in range(_LOOKS):
+            state = self._open().get_state()
+            if state is not grpc.ChannelConnectivity.READY:
+                return state in _RECONNECTING
+            await asyncio.sleep(_BETWEEN_LOOKS)
+        return False
 
     def read_on(self, call: Any) -> None:
         """Lets a stream end as the agent ends it: broken off, it would look there as if the turn had been cancelled."""
@@ -75,7 +81,7 @@ class Line:
         run_turns: grpc.aio.StreamStreamMultiCallable[bytes, agent_pb2.RunTurnsResponse] = self._open().stream_stream(
             _TURNS, request_serializer=None, response_deserializer=agent_pb2.RunTurnsResponse.FromString
         )
-        turns = TurnStream(run_turns(metadata=self._target.metadata), lambda: self.is_broken)
+        turns = TurnStream(run_turns(metadata=self._target.metadata), self.is_broken)
         self._keep(turns.reader)
         return turns
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 
 import grpc
 from google.rpc import status_pb2
@@ -76,7 +76,7 @@ class TurnStream:
     `is_broken` says whether the connection is gone. To be made inside a running loop.
     """
 
-    def __init__(self, call: TurnsCall, is_broken: Callable[[], bool]) -> None:
+    def __init__(self, call: TurnsCall, is_broken: Callable[[], Awaitable[bool]]) -> None:
         self._call = call
         self._is_broken = is_broken
         self._sequence = 0
@@ -134,7 +134,7 @@ class TurnStream:
                 self.has_answered = True
                 self._settle(message)
         except grpc.aio.AioRpcError as error:
-            end = self._end_of(error)
+            end = await self._end_of(error)
         finally:
             self.is_over = True
             self._writer.cancel()
@@ -143,13 +143,13 @@ class TurnStream:
                 asked.end(end)
             self._open.clear()
 
-    def _end_of(self, error: grpc.aio.AioRpcError) -> CallFailed:
+    async def _end_of(self, error: grpc.aio.AioRpcError) -> CallFailed:
         if self._is_cut:
             said = "its stream of turns ended"
-            lost = self._is_broken()
+            lost = await self._is_broken()
             return CallFailed(grpc.StatusCode.UNAVAILABLE, said, status_pb2.Status(), lost, not self.has_answered)
         self.is_unimplemented = error.code() is grpc.StatusCode.UNIMPLEMENTED and not self.has_answered
-        lost = error.code() is grpc.StatusCode.UNAVAILABLE and self._is_broken()
+        lost = error.code() is grpc.StatusCode.UNAVAILABLE and await self._is_broken()
         return of_call(error, lost=lost, of_no_stream=self.is_unimplemented)
 
     def _settle(self, message: RunTurnsResponse) -> None:
