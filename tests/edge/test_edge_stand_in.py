@@ -12,7 +12,7 @@ from typing import Any
 import grpc
 import httpx2
 import pytest
-from edge_running import in_process, options
+from edge_running import in_process, options, until
 from fake_core import Answer, FakeCore, failure, reply_to
 
 from greenroom.core.errors import NotLoaded
@@ -105,8 +105,12 @@ async def begun(client: httpx2.AsyncClient, socket: str) -> AsyncIterator[tuple[
     assert (await request).status_code in (200, 503)
 
 
-async def test_a_turn_that_a_core_before_has_begun_waits_for_the_next_one(socket: str) -> None:
+async def test_a_turn_that_a_core_before_has_begun_waits_for_the_next_one(
+    socket: str, caplog: pytest.LogCaptureFixture
+) -> None:
     async with in_process(options(f"unix:{socket}")) as client, begun(client, socket) as (request, attempt):
+        # what is asked before the edge has noticed would be sent to the core that ends, which may have begun with it too
+        await until(lambda: "the stream to the core broke" in caplog.text)
         async with standing_in(socket):
             check_told(await client.post(PATH, json=YES))
             assert not request.done()
